@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use clap::{ArgAction, Parser, Subcommand};
 
-use crate::command::{acl, ask, completions, dead, doctor, durable, ping, status};
+use crate::command::{
+    acl, act, actor, ask, completions, dead, doctor, durable, failures, ls, metrics, ping, status,
+    top, tree,
+};
 use crate::connection::Connection;
 
 /// Ask actors by hand, look at an actor system or a fleet, and act on it.
@@ -35,6 +38,17 @@ pub(crate) enum Command {
     Ping(ping::Ping),
     Status(status::Status),
     Doctor(doctor::Doctor),
+    Ls(ls::List),
+    Actor(actor::Actor),
+    Tree(tree::Tree),
+    Top(top::Top),
+    Failures(failures::Failures),
+    Metrics(metrics::Metrics),
+    Stop(act::Stop),
+    Kill(act::Kill),
+    Restart(act::Restart),
+    Drain(act::Drain),
+    Log(act::Log),
     #[command(subcommand)]
     Dead(dead::Dead),
     #[command(subcommand)]

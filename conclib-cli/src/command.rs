@@ -7,6 +7,8 @@ use crate::exit::Failure;
 use crate::output::Output;
 
 pub(crate) mod acl;
+pub(crate) mod act;
+pub(crate) mod actor;
 pub(crate) mod ask;
 pub(crate) mod completions;
 pub(crate) mod confirm;
@@ -14,9 +16,15 @@ pub(crate) mod dead;
 pub(crate) mod doctor;
 pub(crate) mod durable;
 pub(crate) mod facts;
+pub(crate) mod failures;
 pub(crate) mod filter;
+pub(crate) mod inspection;
+pub(crate) mod ls;
+pub(crate) mod metrics;
 pub(crate) mod ping;
 pub(crate) mod status;
+pub(crate) mod top;
+pub(crate) mod tree;
 
 /// Runs the command of these arguments.
 pub(crate) async fn run(cli: Cli, output: Output) -> Result<(), Failure> {
@@ -30,6 +38,17 @@ pub(crate) async fn run(cli: Cli, output: Output) -> Result<(), Failure> {
         Command::Ping(command) => command.run(&config, output).await,
         Command::Status(command) => command.run(&config, output).await,
         Command::Doctor(command) => command.run(&config, output).await,
+        Command::Ls(command) => command.run(&config, output).await,
+        Command::Actor(command) => command.run(&config, output).await,
+        Command::Tree(command) => command.run(&config, output).await,
+        Command::Top(command) => command.run(&config, output).await,
+        Command::Failures(command) => command.run(&config, output).await,
+        Command::Metrics(command) => command.run(&config, output).await,
+        Command::Stop(command) => command.run(&config, output).await,
+        Command::Kill(command) => command.run(&config, output).await,
+        Command::Restart(command) => command.run(&config, output).await,
+        Command::Drain(command) => command.run(&config, output).await,
+        Command::Log(command) => command.run(&config, output).await,
         Command::Dead(command) => command.run(&config, output).await,
         Command::Durable(command) => command.run(&config, output).await,
         Command::Acl(command) => command.run(&config, output),

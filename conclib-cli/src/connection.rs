@@ -1,5 +1,4 @@
 //! The bus that a command is about.
-#![allow(clippy::doc_markdown, reason = "the comments are the text of --help")]
 
 use std::ffi::OsString;
 

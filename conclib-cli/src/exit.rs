@@ -10,6 +10,10 @@ use conclib::error::{AskErrorKind, Delivered};
 use conclib::monitor::MonitorError;
 use serde::Serialize;
 
+pub(crate) use inspection::{of_action, of_outcome};
+
+mod inspection;
+
 /// An exit code of the tool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]

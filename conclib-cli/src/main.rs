@@ -3,7 +3,13 @@
 //! - `args`: the arguments; `connection`: those that say which bus
 //! - `command`: a module for each command
 //! - `value`: JSON and the contents of messages
+//! - `openmetrics`: the text for scrapers
 //! - `output`: tables and JSON; `exit`: the exit codes
+
+#![allow(
+    clippy::doc_markdown,
+    reason = "the comments of arguments are the text of --help"
+)]
 
 use std::process::ExitCode;
 
@@ -18,6 +24,7 @@ mod args;
 mod command;
 mod connection;
 mod exit;
+mod openmetrics;
 mod output;
 mod value;
 

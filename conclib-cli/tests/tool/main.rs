@@ -1,8 +1,10 @@
 //! The tool as a process, against actors in another one (that of the tests), over a real Redis.
 #![cfg(unix)]
 
+mod actions;
 mod asks;
 mod dead_letters;
+mod inspections;
 mod looks;
 mod refusals;
 mod support;

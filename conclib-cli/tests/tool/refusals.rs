@@ -1,5 +1,6 @@
 //! Exit codes and errors of commands that cannot do their work.
 
+use conclib::bus::Role;
 use conclib_tests::bus::Bus;
 
 use crate::support::{Tool, fixture};
@@ -99,14 +100,7 @@ async fn user_without_rights_gets_8() {
             "ACL", "SETUSER", "nobody", "on", ">secret", "+hello", "+ping",
         ])
         .await;
-    let rules = bus.bus.config.acl(conclib::bus::Role::Client);
-    let rules: Vec<_> = split_rules(&rules);
-    let create = ["ACL", "SETUSER", "web", "on", ">secret"];
-    let create: Vec<_> = create
-        .into_iter()
-        .chain(rules.iter().map(|rule| &**rule))
-        .collect();
-    bus.bus.command(&create).await;
+    let web = create_user(&bus.bus, "web", Role::Client).await;
     let url = |user: &str, password: &str| {
         bus.bus
             .url()
@@ -128,7 +122,6 @@ async fn user_without_rights_gets_8() {
             assert!(run.failed(8).contains("conclib acl"), "{run:?}");
         }
     }
-    let web = Tool::new(&url("web", "secret"));
     assert_eq!(web.run(&["ask", "worker", "Recorded"]).await.ok(), "[]");
     assert!(web.run(&["dead", "ls"]).await.failed(8).contains("NOPERM"));
     let status = web.run(&["status", "--json"]).await;
@@ -139,6 +132,16 @@ async fn user_without_rights_gets_8() {
     assert_eq!(doctor.code, Some(8), "{doctor:?}");
     assert!(doctor.output.contains("error rights"), "{doctor:?}");
     assert!(doctor.output.contains("ok    ask"), "{doctor:?}");
+}
+
+/// Creates a user with the rules of a role, and the tool for it.
+pub(crate) async fn create_user(bus: &Bus, name: &str, role: Role) -> Tool {
+    let rules = split_rules(&bus.config.acl(role));
+    let create = ["ACL", "SETUSER", name, "on", ">secret"].into_iter();
+    let create: Vec<_> = create.chain(rules.iter().map(|rule| &**rule)).collect();
+    bus.command(&create).await;
+    let login = format!("redis://{name}:secret@");
+    Tool::new(&bus.url().replace("redis://", &login))
 }
 
 /// The rules as arguments: a rule in parentheses is one of them.

@@ -59,6 +59,15 @@ impl Tool {
         }
     }
 
+    /// A run for a shell.
+    pub(crate) fn shell_command(&self, arguments: &str) -> String {
+        let variables = self.variables.iter();
+        let variables = variables.map(|(name, value)| format!("{name}='{value}'"));
+        let variables = variables.collect::<Vec<_>>().join(" ");
+        let program = env!("CARGO_BIN_EXE_conclib");
+        format!("{variables} '{program}' {arguments}")
+    }
+
     /// The command of a run.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_conclib"));

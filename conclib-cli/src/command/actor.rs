@@ -1,0 +1,239 @@
+//! `actor`: all of one actor.
+
+use clap::Args;
+use conclib::inspect::{ActorDetails, ActorQuery, RestartBudget, Supervision};
+use conclib::metrics::FailureRecord;
+use conclib::{Config, Urn};
+use serde::Serialize;
+
+use crate::command::failures::FailureObject;
+use crate::command::inspection::{ActorObject, connect, running, short_type};
+use crate::exit::Failure;
+use crate::output::{self, Output, age};
+
+/// Show one actor: its handlers, children, watchers, waits, policy and last failure
+///
+/// In a fleet, the first member that has it; --node names another one.
+#[derive(Debug, Args)]
+pub(crate) struct Actor {
+    /// URN of the actor
+    urn: Urn,
+}
+
+/// The whole state of an actor as JSON.
+#[derive(Serialize)]
+struct DetailsObject {
+    #[serde(flatten)]
+    actor: ActorObject,
+    supervision: Supervision,
+    budget: Option<BudgetObject>,
+    private: bool,
+    own_thread: bool,
+    /// Empty unless the program has the feature `metrics`.
+    handlers: Vec<HandlerObject>,
+    children: Vec<String>,
+    children_total: usize,
+    watchers: Vec<String>,
+    watchers_total: usize,
+    waits_for: Vec<WaitObject>,
+    last_failure: Option<FailureObject>,
+}
+
+#[derive(Serialize)]
+struct BudgetObject {
+    /// `null` without a limit.
+    restarts: Option<u32>,
+    within_seconds: f64,
+}
+
+#[derive(Serialize)]
+struct HandlerObject {
+    handler: String,
+    message: Option<String>,
+    handled: u64,
+    failed: u64,
+}
+
+#[derive(Serialize)]
+struct WaitObject {
+    urn: String,
+    kind: String,
+}
+
+impl DetailsObject {
+    fn new(node: &str, details: &ActorDetails) -> Self {
+        let texts = |urns: &[Urn]| urns.iter().map(ToString::to_string).collect();
+        Self {
+            actor: ActorObject::new(node, &details.actor),
+            supervision: details.supervision,
+            budget: details.budget.map(|budget| BudgetObject {
+                restarts: budget.restarts,
+                within_seconds: budget.within.as_secs_f64(),
+            }),
+            private: details.is_private,
+            own_thread: details.has_thread,
+            handlers: details
+                .handlers
+                .iter()
+                .map(|handler| HandlerObject {
+                    handler: handler.handler.to_string(),
+                    message: handler.message.as_ref().map(ToString::to_string),
+                    handled: handler.handled,
+                    failed: handler.failed,
+                })
+                .collect(),
+            children: texts(&details.children),
+            children_total: details.children_total,
+            watchers: texts(&details.watchers),
+            watchers_total: details.watchers_total,
+            waits_for: details
+                .waits_for
+                .iter()
+                .map(|wait| WaitObject {
+                    urn: wait.urn.to_string(),
+                    kind: wait.kind.to_string(),
+                })
+                .collect(),
+            last_failure: details
+                .last_failure
+                .as_ref()
+                .map(|failure| FailureObject::new(node, failure)),
+        }
+    }
+}
+
+impl Actor {
+    pub(crate) async fn run(self, config: &Config, output: Output) -> Result<(), Failure> {
+        let inspector = connect(config).await?;
+        let (node, details) = match &inspector.members().await?[..] {
+            [member] => {
+                let query = ActorQuery::new(self.urn);
+                (
+                    member.node.clone(),
+                    inspector.ask(&member.node, &query).await?,
+                )
+            }
+            _ => inspector.find(self.urn).await?,
+        };
+        if output.json {
+            return output.json(&DetailsObject::new(&node, &details));
+        }
+        let lines = lines(&node, &details);
+        let lines = lines
+            .iter()
+            .map(|(name, value)| format!("{name:<12} {}", output::printable(value)));
+        output.line(&lines.collect::<Vec<_>>().join("\n"))
+    }
+}
+
+/// The facts of an actor for people, by their names.
+pub(crate) fn lines(node: &str, details: &ActorDetails) -> Vec<(&'static str, String)> {
+    let ActorDetails { actor, .. } = details;
+    let mut lines = vec![
+        ("urn", actor.urn.to_string()),
+        ("node", node.to_owned()),
+        ("type", short_type(&actor.actor_type)),
+        ("phase", actor.phase.to_string()),
+        ("mailbox", mailbox(details)),
+        (
+            "handled",
+            format!(
+                "{}, {} failures, {} restarts",
+                actor.handled, actor.failures, actor.restarts
+            ),
+        ),
+        ("policy", policy(details.supervision, details.budget)),
+        ("name", actor.listing.to_string()),
+    ];
+    let mut add = |name, value: String| {
+        if !value.is_empty() {
+            lines.push((name, value));
+        }
+    };
+    add("running", running(actor));
+    for wait in &details.waits_for {
+        add("waits for", format!("{} ({})", wait.urn, wait.kind));
+    }
+    add(
+        "parent",
+        actor
+            .parent
+            .as_ref()
+            .map_or_else(String::new, ToString::to_string),
+    );
+    add("children", names(&details.children, details.children_total));
+    add("watchers", names(&details.watchers, details.watchers_total));
+    for handler in &details.handlers {
+        let message = handler.message.as_deref().unwrap_or("any message");
+        add(
+            "handler",
+            format!(
+                "{} ({message}): {} handled, {} failed",
+                handler.handler, handler.handled, handler.failed
+            ),
+        );
+    }
+    let is = |yes: bool, text: &str| if yes { text.to_owned() } else { String::new() };
+    add(
+        "private",
+        is(details.is_private, "yes: no other process reaches it"),
+    );
+    add("thread", is(details.has_thread, "its own"));
+    add(
+        "last failure",
+        details
+            .last_failure
+            .as_ref()
+            .map_or_else(String::new, last_failure),
+    );
+    lines
+}
+
+fn mailbox(details: &ActorDetails) -> String {
+    let actor = &details.actor;
+    let oldest = actor.oldest.map_or_else(String::new, |oldest| {
+        format!(", oldest {}", output::duration(oldest))
+    });
+    let senders = match actor.waiting_senders {
+        0 => String::new(),
+        senders => format!(", {senders} senders wait for room"),
+    };
+    format!("{} of {}{oldest}{senders}", actor.queued, actor.capacity)
+}
+
+fn policy(supervision: Supervision, budget: Option<RestartBudget>) -> String {
+    let text = match supervision {
+        Supervision::Unsupervised => "ends with its first failure (unsupervised)",
+        Supervision::Always => "starts again after each end",
+        Supervision::OnFailure => "starts again after a failure",
+        Supervision::Never => "never starts again",
+        Supervision::Group => "its group decides",
+        Supervision::OnDemand => "starts on demand",
+        _ => "not known to this version",
+    };
+    match budget {
+        None => text.to_owned(),
+        Some(RestartBudget { restarts: None, .. }) => format!("{text}, without a limit"),
+        Some(budget) => {
+            let restarts = budget.restarts.unwrap_or_default();
+            let within = output::duration(budget.within);
+            format!("{text}, at most {restarts} times in {within}")
+        }
+    }
+}
+
+/// The first names of a list.
+fn names(urns: &[Urn], total: usize) -> String {
+    let shown: Vec<_> = urns.iter().take(10).map(Urn::as_str).collect();
+    match total.saturating_sub(shown.len()) {
+        0 => shown.join(" "),
+        more => format!("{} and {more} more", shown.join(" ")),
+    }
+}
+
+fn last_failure(failure: &FailureRecord) -> String {
+    let when = output::duration(age(failure.at));
+    let kind = if failure.is_panic { "panic" } else { "error" };
+    let handler = failure.handler.as_deref().unwrap_or("no handler");
+    format!("{when} ago, {kind} in {handler}: {}", failure.text)
+}

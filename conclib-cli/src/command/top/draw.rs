@@ -1,0 +1,288 @@
+//! The screen.
+
+use ratatui::Frame;
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::style::{Color, Modifier, Style};
+use ratatui::text::Line;
+use ratatui::widgets::{Block, Cell, Clear, Paragraph, Row, Sparkline, Table, TableState, Wrap};
+
+use crate::command::top::sample::Sample;
+use crate::command::top::state::{Screen, View};
+use crate::output::{self, printable};
+
+/// The widest column of a list, in characters; the last one has the rest.
+const MAX_COLUMN: usize = 40;
+
+pub(super) fn draw(frame: &mut Frame<'_>, screen: &Screen, has_color: bool) {
+    let areas = Layout::vertical([
+        Constraint::Length(3),
+        Constraint::Length(3),
+        Constraint::Min(3),
+        Constraint::Length(1),
+    ]);
+    let [header, lines, list, footer] = areas.areas(frame.area());
+    frame.render_widget(Paragraph::new(header_lines(screen, has_color)), header);
+    draw_history(frame, screen, lines, has_color);
+    draw_list(frame, screen, list);
+    frame.render_widget(Paragraph::new(footer_line(screen)), footer);
+    if let Some(details) = screen.details() {
+        draw_details(frame, &details, list);
+    }
+}
+
+fn header_lines(screen: &Screen, has_color: bool) -> Vec<Line<'static>> {
+    let Some(sample) = screen.last() else {
+        return vec![Line::from("looking …")];
+    };
+    let alarm = if has_color {
+        Style::new().fg(Color::Red).add_modifier(Modifier::BOLD)
+    } else {
+        Style::new().add_modifier(Modifier::BOLD)
+    };
+    if let Some(failure) = &sample.failure {
+        let text = printable(&failure.text).replace('\n', " ");
+        return vec![
+            Line::styled(text, alarm),
+            Line::from(failure.advice.clone()),
+        ];
+    }
+    let mut lines = vec![
+        Line::from(members(sample)),
+        Line::from(flow(screen, sample)),
+    ];
+    if let Some(silent) = sample.silent.first() {
+        let more = match sample.silent.len() - 1 {
+            0 => String::new(),
+            more => format!(" (and {more} more)"),
+        };
+        let text = format!("no answer of {}: {}{more}", silent.node, silent.error);
+        lines.push(Line::styled(printable(&text), alarm));
+    }
+    lines
+}
+
+fn members(sample: &Sample) -> String {
+    let idle = sample
+        .members
+        .iter()
+        .filter(|(_, status)| !status.is_serving)
+        .count();
+    let actors: usize = sample.members.iter().map(|(_, status)| status.actors).sum();
+    let nodes: Vec<_> = sample
+        .members
+        .iter()
+        .take(4)
+        .map(|(node, _)| &**node)
+        .collect();
+    let more = if sample.members.len() > 4 {
+        ", …"
+    } else {
+        ""
+    };
+    let idle = match idle {
+        0 => String::new(),
+        idle => format!(", {idle} not serving"),
+    };
+    let trip = sample
+        .round_trip
+        .map_or_else(|| "?".to_owned(), output::duration);
+    let count = sample.members.len();
+    format!(
+        "members {count} ({}{more}){idle}   actors {actors}   Redis {trip}",
+        nodes.join(", ")
+    )
+}
+
+fn flow(screen: &Screen, sample: &Sample) -> String {
+    let rates = screen.rates().unwrap_or_default();
+    let durable = sample.durable.as_ref().map_or_else(String::new, |durable| {
+        format!(
+            "   durable {} stored, {} delayed",
+            durable.stored, durable.delayed
+        )
+    });
+    let dead = sample.dead.as_ref().map_or_else(String::new, |dead| {
+        format!("   dead letters {}", dead.stored)
+    });
+    format!(
+        "requests {:.0}/s   answers {:.0}/s ok, {:.0}/s failed{durable}{dead}",
+        rates.requests, rates.ok, rates.failed
+    )
+}
+
+fn draw_history(frame: &mut Frame<'_>, screen: &Screen, area: Rect, has_color: bool) {
+    let [left, right] = Layout::horizontal([Constraint::Fill(2), Constraint::Fill(1)]).areas(area);
+    let (handled, failed) = screen.history();
+    let rates = screen.rates().unwrap_or_default();
+    let color = |color| {
+        if has_color {
+            Style::new().fg(color)
+        } else {
+            Style::new()
+        }
+    };
+    for (area, title, rates, style) in [
+        (
+            left,
+            format!("handled {:.0}/s", rates.handled),
+            handled,
+            color(Color::Green),
+        ),
+        (
+            right,
+            format!("failures {:.1}/s", rates.failures),
+            failed,
+            color(Color::Red),
+        ),
+    ] {
+        let width = usize::from(area.width);
+        let shown = &rates[rates.len().saturating_sub(width)..];
+        let sparkline = Sparkline::default().data(shown).style(style);
+        frame.render_widget(sparkline.block(Block::new().title(title)), area);
+    }
+}
+
+fn draw_list(frame: &mut Frame<'_>, screen: &Screen, area: Rect) {
+    let (header, rows) = screen.table();
+    let rows: Vec<Vec<String>> = rows
+        .into_iter()
+        .map(|row| row.cells.iter().map(|cell| printable(cell)).collect())
+        .collect();
+    let widths = widths(&header, &rows);
+    let table = Table::new(
+        rows.into_iter()
+            .map(|cells| Row::new(cells.into_iter().map(Cell::from))),
+        widths,
+    )
+    .header(Row::new(header).style(Style::new().add_modifier(Modifier::BOLD)))
+    .row_highlight_style(Style::new().add_modifier(Modifier::REVERSED))
+    .column_spacing(2);
+    let mut state = TableState::new().with_selected(Some(screen.selected()));
+    frame.render_stateful_widget(table, area, &mut state);
+}
+
+/// The widths of columns: as wide as their texts, and the last one has the rest.
+fn widths(header: &[&str], rows: &[Vec<String>]) -> Vec<Constraint> {
+    let last = header.len().saturating_sub(1);
+    let width = |(column, title): (usize, &&str)| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        let widest = cells.map(|cell| cell.chars().count()).max().unwrap_or(0);
+        let widest = widest.max(title.len()).min(MAX_COLUMN);
+        if column == last {
+            Constraint::Fill(1)
+        } else {
+            Constraint::Length(u16::try_from(widest).unwrap_or(u16::MAX))
+        }
+    };
+    header.iter().enumerate().map(width).collect()
+}
+
+fn footer_line(screen: &Screen) -> Line<'static> {
+    if screen.is_typing() {
+        return Line::from(format!(
+            "filter: {}_   Enter: done, Esc: none",
+            printable(screen.filter())
+        ));
+    }
+    let views = View::ALL.iter().enumerate().map(|(place, view)| {
+        let mark = if *view == screen.view() { "*" } else { "" };
+        format!("{} {}{mark}", place + 1, view.name())
+    });
+    let views = views.collect::<Vec<_>>().join("  ");
+    let filter = match screen.filter() {
+        "" => "/ filter".to_owned(),
+        filter => format!("/ {}", printable(filter)),
+    };
+    let paused = if screen.is_paused() { "  PAUSED" } else { "" };
+    let sort = format!("{:?}", screen.sort()).to_lowercase();
+    Line::from(format!(
+        "{views}   {filter}  s by {sort}  Enter inspect  p pause  q quit{paused}"
+    ))
+}
+
+fn draw_details(frame: &mut Frame<'_>, details: &[(&'static str, String)], area: Rect) {
+    let lines: Vec<_> = details
+        .iter()
+        .map(|(name, value)| Line::from(format!("{name:<12} {}", printable(value))))
+        .collect();
+    let height = u16::try_from(lines.len())
+        .unwrap_or(u16::MAX)
+        .saturating_add(2);
+    let area = Rect {
+        height: height.min(area.height),
+        ..area
+    };
+    frame.render_widget(Clear, area);
+    let block = Block::bordered().title("actor (Esc: back)");
+    frame.render_widget(
+        Paragraph::new(lines)
+            .block(block)
+            .wrap(Wrap { trim: false }),
+        area,
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use ratatui::Terminal;
+    use ratatui::backend::TestBackend;
+    use ratatui::crossterm::event::KeyCode;
+
+    use super::*;
+    use crate::command::ls::SortName;
+    use crate::command::top::state::tests::{press, sample};
+
+    /// The lines of a screen of this size.
+    fn drawn(screen: &Screen, width: u16, height: u16) -> Vec<String> {
+        let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+        terminal.draw(|frame| draw(frame, screen, true)).unwrap();
+        let buffer = terminal.backend().buffer();
+        let rows = buffer.content.chunks(usize::from(width));
+        let line = |row: &[ratatui::buffer::Cell]| -> String {
+            row.iter().map(ratatui::buffer::Cell::symbol).collect()
+        };
+        rows.map(|row| line(row).trim_end().to_owned()).collect()
+    }
+
+    #[test]
+    fn types_are_drawn_with_rates() {
+        let mut screen = Screen::new(SortName::Oldest);
+        assert!(drawn(&screen, 80, 24)[0].starts_with("looking"));
+        screen.take(sample(100, 0));
+        screen.take(sample(150, 1));
+        let lines = drawn(&screen, 100, 24);
+        assert!(lines[0].starts_with("members 1 (main)"), "{lines:#?}");
+        assert!(lines[3].starts_with("handled 50/s"), "{lines:#?}");
+        assert!(lines[6].starts_with("NODE  TYPE  ACTORS"), "{lines:#?}");
+        assert!(lines[7].starts_with("main  Desk  3 "), "{lines:#?}");
+        assert!(lines[23].starts_with("1 types*  2 actors"), "{lines:#?}");
+    }
+
+    #[test]
+    fn small_terminals_do_no_harm() {
+        let mut screen = Screen::new(SortName::Oldest);
+        screen.take(sample(100, 0));
+        for (width, height) in [(1, 1), (10, 3), (30, 8), (300, 5)] {
+            drawn(&screen, width, height);
+        }
+        press(&mut screen, KeyCode::Char('/'));
+        assert!(drawn(&screen, 40, 12)[11].starts_with("filter: _"));
+    }
+
+    #[test]
+    fn silent_members_and_failures_are_said() {
+        let mut silent = sample(1, 0);
+        silent.silent.push(crate::command::inspection::Silent {
+            node: "eu-2".to_owned(),
+            error: "it was\x1b[2J killed".to_owned(),
+        });
+        let mut screen = Screen::new(SortName::Oldest);
+        screen.take(silent);
+        let lines = drawn(&screen, 80, 24);
+        assert_eq!(lines[2], "no answer of eu-2: it was\u{fffd}[2J killed");
+        let mut failed = sample(1, 1);
+        failed.failure = Some(crate::exit::Failure::usage("no Redis"));
+        screen.take(failed);
+        assert_eq!(drawn(&screen, 80, 24)[0], "no Redis");
+    }
+}

@@ -1,0 +1,586 @@
+//! The rows that are shown, and the effect of keys. No I/O.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use conclib::Urn;
+use conclib::metrics::FailureRecord;
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+
+use crate::command::actor;
+use crate::command::failures;
+use crate::command::filter::matches;
+use crate::command::inspection::{running, short_type};
+use crate::command::ls::{SortName, TypeObject};
+use crate::command::top::sample::{Sample, Wanted};
+use crate::output;
+
+/// The number of rates that a sparkline shows.
+const HISTORY: usize = 120;
+
+/// The number of failures that are kept for the list.
+const MAX_FAILURES: usize = 256;
+
+/// The list that is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum View {
+    Types,
+    Actors,
+    Failures,
+    Waits,
+}
+
+impl View {
+    pub(super) const ALL: [Self; 4] = [Self::Types, Self::Actors, Self::Failures, Self::Waits];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Types => "types",
+            Self::Actors => "actors",
+            Self::Failures => "failures",
+            Self::Waits => "waits",
+        }
+    }
+}
+
+/// The effect of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reaction {
+    /// The screen is drawn again.
+    Draw,
+    /// Members are looked at.
+    Look,
+    Quit,
+}
+
+/// A row of the list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Row {
+    pub(super) cells: Vec<String>,
+    /// The actor that Enter inspects, and its node.
+    actor: Option<(String, Urn)>,
+    /// The type whose actors Enter shows.
+    actor_type: Option<String>,
+}
+
+/// The sums of all members, from which rates are made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Totals {
+    requests: u64,
+    ok: u64,
+    failed: u64,
+    handled: u64,
+    failures: u64,
+}
+
+/// Numbers per second, from one look to the next.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Rates {
+    pub(super) requests: f64,
+    pub(super) ok: f64,
+    pub(super) failed: f64,
+    pub(super) handled: f64,
+    pub(super) failures: f64,
+}
+
+/// The state of the screen.
+#[derive(Debug)]
+pub(super) struct Screen {
+    view: View,
+    sort: SortName,
+    filter: String,
+    /// Keys go to the filter.
+    is_typing: bool,
+    is_paused: bool,
+    selected: usize,
+    /// The actor that is inspected.
+    inspected: Option<(String, Urn)>,
+    last: Option<Sample>,
+    totals: Option<(Instant, Totals)>,
+    rates: Option<Rates>,
+    /// Messages handled per second, the newest last.
+    handled: VecDeque<u64>,
+    /// Failures per second, the newest last.
+    failed: VecDeque<u64>,
+    failures: VecDeque<(String, FailureRecord)>,
+}
+
+impl Screen {
+    pub(super) fn new(sort: SortName) -> Self {
+        Self {
+            view: View::Types,
+            sort,
+            filter: String::new(),
+            is_typing: false,
+            is_paused: false,
+            selected: 0,
+            inspected: None,
+            last: None,
+            totals: None,
+            rates: None,
+            handled: VecDeque::new(),
+            failed: VecDeque::new(),
+            failures: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn view(&self) -> View {
+        self.view
+    }
+
+    pub(super) fn sort(&self) -> SortName {
+        self.sort
+    }
+
+    pub(super) fn filter(&self) -> &str {
+        &self.filter
+    }
+
+    pub(super) fn is_typing(&self) -> bool {
+        self.is_typing
+    }
+
+    pub(super) fn is_paused(&self) -> bool {
+        self.is_paused
+    }
+
+    pub(super) fn selected(&self) -> usize {
+        self.selected
+    }
+
+    pub(super) fn last(&self) -> Option<&Sample> {
+        self.last.as_ref()
+    }
+
+    pub(super) fn rates(&self) -> Option<Rates> {
+        self.rates
+    }
+
+    /// Messages handled and failures per second, the newest last.
+    pub(super) fn history(&self) -> (Vec<u64>, Vec<u64>) {
+        let all = |rates: &VecDeque<u64>| rates.iter().copied().collect();
+        (all(&self.handled), all(&self.failed))
+    }
+
+    /// The parts that the next look is to have.
+    pub(super) fn wanted(&self) -> Wanted {
+        Wanted {
+            view: self.view,
+            sort: self.sort,
+            pattern: (!self.filter.is_empty()).then(|| self.pattern()),
+            has_waits: self.view == View::Waits,
+            details: self.inspected.clone(),
+        }
+    }
+
+    /// The pattern of the filter: a text without a star may be anywhere.
+    fn pattern(&self) -> String {
+        if self.filter.contains('*') {
+            self.filter.clone()
+        } else {
+            format!("*{}*", self.filter)
+        }
+    }
+
+    /// Takes a look.
+    pub(super) fn take(&mut self, mut sample: Sample) {
+        for failure in sample.failures.drain(..) {
+            if self.failures.len() == MAX_FAILURES {
+                self.failures.pop_front();
+            }
+            self.failures.push_back(failure);
+        }
+        if sample.failure.is_none() {
+            self.count(&sample);
+        }
+        self.last = Some(sample);
+        self.selected = self.selected.min(self.table().1.len().saturating_sub(1));
+    }
+
+    /// Makes rates of the sums of this look and those of the one before.
+    fn count(&mut self, sample: &Sample) {
+        let mut now = Totals::default();
+        for (_, status) in &sample.members {
+            now.requests += status.stats.received_asks + status.stats.received_tells;
+            now.ok += status.stats.asks.ok;
+            now.failed += status.stats.asks.failed();
+        }
+        for of_type in &sample.types {
+            now.handled += of_type.handled;
+            now.failures += of_type.failures;
+        }
+        if let Some((at, before)) = self.totals.replace((sample.at, now)) {
+            let rates = Rates::between(before, now, sample.at.duration_since(at));
+            push(&mut self.handled, rates.handled);
+            push(&mut self.failed, rates.failures);
+            self.rates = Some(rates);
+        }
+    }
+
+    /// Handles a key.
+    pub(super) fn press(&mut self, key: KeyEvent) -> Reaction {
+        if key.modifiers.contains(KeyModifiers::CONTROL) {
+            return match key.code {
+                KeyCode::Char('c' | 'd') => Reaction::Quit,
+                _ => Reaction::Draw,
+            };
+        }
+        if self.is_typing {
+            return self.type_filter(key.code);
+        }
+        match key.code {
+            KeyCode::Char('q') => return Reaction::Quit,
+            KeyCode::Esc if self.inspected.take().is_some() => {}
+            KeyCode::Esc if !self.filter.is_empty() => {
+                self.filter.clear();
+                return Reaction::Look;
+            }
+            KeyCode::Char(digit @ '1'..='4') => {
+                let place = digit as usize - '1' as usize;
+                return self.show(View::ALL[place]);
+            }
+            KeyCode::Tab => {
+                let place = View::ALL.iter().position(|view| *view == self.view);
+                let next = place.map_or(0, |place| (place + 1) % View::ALL.len());
+                return self.show(View::ALL[next]);
+            }
+            KeyCode::Up | KeyCode::Char('k') => self.selected = self.selected.saturating_sub(1),
+            KeyCode::Down | KeyCode::Char('j') => self.select(self.selected + 1),
+            KeyCode::PageUp => self.selected = self.selected.saturating_sub(10),
+            KeyCode::PageDown => self.select(self.selected + 10),
+            KeyCode::Home => self.selected = 0,
+            KeyCode::End => self.select(usize::MAX),
+            KeyCode::Char('/') => self.is_typing = true,
+            KeyCode::Char('s') => {
+                self.sort = next_sort(self.sort);
+                return Reaction::Look;
+            }
+            KeyCode::Char('p') => self.is_paused = !self.is_paused,
+            KeyCode::Enter => return self.enter(),
+            _ => {}
+        }
+        Reaction::Draw
+    }
+
+    fn show(&mut self, view: View) -> Reaction {
+        self.view = view;
+        self.selected = 0;
+        self.inspected = None;
+        Reaction::Look
+    }
+
+    fn select(&mut self, row: usize) {
+        self.selected = row.min(self.table().1.len().saturating_sub(1));
+    }
+
+    fn type_filter(&mut self, key: KeyCode) -> Reaction {
+        match key {
+            KeyCode::Enter => self.is_typing = false,
+            KeyCode::Esc => {
+                self.is_typing = false;
+                self.filter.clear();
+            }
+            KeyCode::Backspace => drop(self.filter.pop()),
+            KeyCode::Char(c) => self.filter.push(c),
+            _ => return Reaction::Draw,
+        }
+        self.selected = 0;
+        Reaction::Look
+    }
+
+    /// Inspects the actor of the selected row, or shows the actors of its type.
+    fn enter(&mut self) -> Reaction {
+        let Some(row) = self.table().1.into_iter().nth(self.selected) else {
+            return Reaction::Draw;
+        };
+        if let Some(actor) = row.actor {
+            self.inspected = Some(actor);
+            return Reaction::Look;
+        }
+        if row.actor_type.is_some() {
+            return self.show(View::Actors);
+        }
+        Reaction::Draw
+    }
+
+    /// The facts of the inspected actor; `None` if none is inspected.
+    pub(super) fn details(&self) -> Option<Vec<(&'static str, String)>> {
+        let (node, urn) = self.inspected.as_ref()?;
+        let details = self
+            .last
+            .as_ref()
+            .and_then(|sample| sample.details.as_ref());
+        Some(match details {
+            Some(Ok((node, details))) => actor::lines(node, details),
+            Some(Err(error)) => vec![("urn", urn.to_string()), ("", error.clone())],
+            None => vec![("urn", urn.to_string()), ("node", node.clone())],
+        })
+    }
+
+    /// The header of the list, and its rows that the filter accepts.
+    pub(super) fn table(&self) -> (Vec<&'static str>, Vec<Row>) {
+        let header = match self.view {
+            View::Types => vec![
+                "NODE", "TYPE", "ACTORS", "BUSY", "QUEUED", "OLDEST", "RUNNING", "HANDLED",
+                "FAILURES", "RESTARTS",
+            ],
+            View::Actors => vec![
+                "NODE", "URN", "TYPE", "PHASE", "QUEUED", "OLDEST", "RUNNING", "HANDLED",
+                "FAILURES",
+            ],
+            View::Failures => vec!["FAILURE"],
+            View::Waits => vec!["NODE", "ACTOR", "WAITS FOR", "UNTIL", "SINCE"],
+        };
+        (header, self.rows())
+    }
+
+    fn rows(&self) -> Vec<Row> {
+        let Some(sample) = &self.last else {
+            return Vec::new();
+        };
+        let pattern = self.pattern();
+        let accepts = |text: &str| self.filter.is_empty() || matches(&pattern, text);
+        match self.view {
+            View::Types => {
+                let types = sample.types.iter();
+                let types = types.filter(|of_type| accepts(&short_type(&of_type.actor_type)));
+                types.map(type_row).collect()
+            }
+            View::Actors => {
+                let actors = sample.actors.iter();
+                let actors = actors.filter(|(_, actor)| accepts(actor.urn.as_str()));
+                actors.map(|(node, actor)| actor_row(node, actor)).collect()
+            }
+            View::Failures => {
+                let failures = self.failures.iter().rev();
+                let failures = failures.filter(|(_, failure)| accepts(failure.urn.as_str()));
+                failures
+                    .map(|(node, failure)| Row {
+                        cells: vec![failures::line(node, failure)],
+                        actor: Some((node.clone(), failure.urn.clone())),
+                        actor_type: None,
+                    })
+                    .collect()
+            }
+            View::Waits => {
+                let waits = sample.waits.iter();
+                let waits = waits
+                    .filter(|(_, edge)| accepts(edge.from.as_str()) || accepts(edge.to.as_str()));
+                waits
+                    .map(|(node, edge)| Row {
+                        cells: vec![
+                            node.clone(),
+                            edge.from.to_string(),
+                            edge.to.to_string(),
+                            edge.kind.to_string(),
+                            edge.running.map_or_else(String::new, output::duration),
+                        ],
+                        actor: Some((node.clone(), edge.from.clone())),
+                        actor_type: None,
+                    })
+                    .collect()
+            }
+        }
+    }
+}
+
+fn type_row(of_type: &TypeObject) -> Row {
+    let seconds = |seconds: Option<f64>| {
+        let time = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        time.map_or_else(String::new, output::duration)
+    };
+    Row {
+        cells: vec![
+            of_type.node.clone(),
+            short_type(&of_type.actor_type),
+            of_type.actors.to_string(),
+            of_type.busy.to_string(),
+            of_type.queued.to_string(),
+            seconds(of_type.oldest_seconds),
+            seconds(of_type.longest_running_seconds),
+            of_type.handled.to_string(),
+            of_type.failures.to_string(),
+            of_type.restarts.to_string(),
+        ],
+        actor: None,
+        actor_type: Some(of_type.actor_type.clone()),
+    }
+}
+
+fn actor_row(node: &str, actor: &conclib::snapshot::ActorSnapshot) -> Row {
+    Row {
+        cells: vec![
+            node.to_owned(),
+            actor.urn.to_string(),
+            short_type(&actor.actor_type),
+            actor.phase.to_string(),
+            format!("{}/{}", actor.queued, actor.capacity),
+            actor.oldest.map_or_else(String::new, output::duration),
+            running(actor),
+            actor.handled.to_string(),
+            actor.failures.to_string(),
+        ],
+        actor: Some((node.to_owned(), actor.urn.clone())),
+        actor_type: None,
+    }
+}
+
+impl Rates {
+    fn between(before: Totals, now: Totals, time: Duration) -> Self {
+        let seconds = time.as_secs_f64().max(0.001);
+        // A member that is gone takes its sums with it.
+        #[expect(clippy::cast_precision_loss, reason = "rates are rounded")]
+        let rate = |before: u64, now: u64| now.saturating_sub(before) as f64 / seconds;
+        Self {
+            requests: rate(before.requests, now.requests),
+            ok: rate(before.ok, now.ok),
+            failed: rate(before.failed, now.failed),
+            handled: rate(before.handled, now.handled),
+            failures: rate(before.failures, now.failures),
+        }
+    }
+}
+
+fn push(history: &mut VecDeque<u64>, rate: f64) {
+    if history.len() == HISTORY {
+        history.pop_front();
+    }
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a rate that is not negative, rounded up"
+    )]
+    history.push_back(rate.ceil() as u64);
+}
+
+fn next_sort(sort: SortName) -> SortName {
+    match sort {
+        SortName::Oldest => SortName::Queued,
+        SortName::Queued => SortName::Running,
+        SortName::Running => SortName::Handled,
+        SortName::Handled => SortName::Failures,
+        SortName::Failures => SortName::Restarts,
+        SortName::Restarts => SortName::Name,
+        SortName::Name => SortName::Oldest,
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use conclib::inspect::MemberStatus;
+
+    pub(in crate::command::top) fn sample(handled: u64, second: u64) -> Sample {
+        let of_type = |name: &str, handled| TypeObject {
+            node: "main".to_owned(),
+            actor_type: format!("app::{name}"),
+            actors: 3,
+            busy: 1,
+            restarting: 0,
+            queued: 5,
+            queued_max: 4,
+            waiting_senders: 0,
+            oldest_seconds: Some(1.5),
+            oldest_urn: None,
+            longest_running_seconds: None,
+            handled,
+            failures: 2,
+            restarts: 1,
+        };
+        Sample {
+            at: start() + Duration::from_secs(second),
+            members: vec![("main".to_owned(), MemberStatus::default())],
+            silent: Vec::new(),
+            round_trip: Some(Duration::from_micros(300)),
+            durable: None,
+            dead: None,
+            types: vec![of_type("Desk", handled), of_type("Shop", 7)],
+            actors: Vec::new(),
+            failures: Vec::new(),
+            waits: Vec::new(),
+            details: None,
+            failure: None,
+        }
+    }
+
+    /// The moment that the looks of a test count from.
+    fn start() -> Instant {
+        static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+        *START.get_or_init(Instant::now)
+    }
+
+    pub(in crate::command::top) fn press(screen: &mut Screen, code: KeyCode) -> Reaction {
+        screen.press(KeyEvent::new(code, KeyModifiers::NONE))
+    }
+
+    #[test]
+    fn rates_are_made_of_two_looks() {
+        let mut screen = Screen::new(SortName::Oldest);
+        screen.take(sample(100, 0));
+        assert_eq!(screen.rates(), None);
+        screen.take(sample(150, 2));
+        assert!((screen.rates().unwrap().handled - 25.0).abs() < 1e-9);
+        assert_eq!(screen.history(), (vec![25], vec![0]));
+        // A member that has started again counts from 0 on.
+        screen.take(sample(10, 4));
+        assert!(screen.rates().unwrap().handled.abs() < 1e-9);
+        for second in 5..500 {
+            screen.take(sample(10, second));
+        }
+        assert_eq!(screen.history().0.len(), HISTORY);
+    }
+
+    #[test]
+    fn filter_is_typed_and_removed() {
+        let mut screen = Screen::new(SortName::Oldest);
+        screen.take(sample(1, 0));
+        assert_eq!(screen.table().1.len(), 2);
+        press(&mut screen, KeyCode::Char('/'));
+        for c in "shoq".chars() {
+            press(&mut screen, KeyCode::Char(c));
+        }
+        assert!(screen.table().1.is_empty());
+        press(&mut screen, KeyCode::Esc);
+        for c in "/Sh".chars() {
+            press(&mut screen, KeyCode::Char(c));
+        }
+        // `q` is a letter here, and no command.
+        assert!(screen.is_typing());
+        assert_eq!(press(&mut screen, KeyCode::Enter), Reaction::Look);
+        assert_eq!(screen.wanted().pattern.as_deref(), Some("*Sh*"));
+        assert_eq!(screen.table().1.len(), 1);
+        assert_eq!(press(&mut screen, KeyCode::Esc), Reaction::Look);
+        assert_eq!((screen.table().1.len(), screen.wanted().pattern), (2, None));
+    }
+
+    #[test]
+    fn keys_choose_view_order_and_row() {
+        let mut screen = Screen::new(SortName::Oldest);
+        screen.take(sample(1, 0));
+        press(&mut screen, KeyCode::Down);
+        press(&mut screen, KeyCode::Down);
+        assert_eq!(screen.selected(), 1);
+        assert_eq!(press(&mut screen, KeyCode::Enter), Reaction::Look);
+        assert_eq!((screen.view(), screen.selected()), (View::Actors, 0));
+        assert_eq!(press(&mut screen, KeyCode::Char('4')), Reaction::Look);
+        assert!(screen.wanted().has_waits);
+        press(&mut screen, KeyCode::Tab);
+        assert_eq!(screen.view(), View::Types);
+        press(&mut screen, KeyCode::Char('s'));
+        assert_eq!(screen.sort(), SortName::Queued);
+        press(&mut screen, KeyCode::Char('p'));
+        assert!(screen.is_paused());
+        assert_eq!(press(&mut screen, KeyCode::Char('q')), Reaction::Quit);
+        let interrupt = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
+        assert_eq!(screen.press(interrupt), Reaction::Quit);
+    }
+
+    #[test]
+    fn each_order_has_its_turn() {
+        let mut sort = SortName::Oldest;
+        for _ in 0..7 {
+            sort = next_sort(sort);
+        }
+        assert_eq!(sort, SortName::Oldest);
+    }
+}
