@@ -52,9 +52,16 @@ fn export_traces(service: &'static str) -> Result<SdkTracerProvider, Box<dyn Err
     let traces = tracing_opentelemetry::layer().with_tracer(provider.tracer(service));
     // Traces continue through actors of the same process; tells within it have none.
     let filter = EnvFilter::new("info,conclib::handle=debug,conclib::handle::tell=off");
+    // The log needs no fields of OpenTelemetry: all have a dot in their names.
+    let fields = fmt::format::debug_fn(|writer, field, value| match field.name() {
+        "message" => write!(writer, "{value:?} "),
+        name if name.contains('.') => Ok(()),
+        name => write!(writer, "{name}={value:?} "),
+    });
+    let log = fmt::layer().fmt_fields(fields);
     tracing_subscriber::registry()
         .with(traces.with_filter(filter))
-        .with(fmt::layer().with_filter(EnvFilter::new("info")))
+        .with(log.with_filter(EnvFilter::new("info")))
         .init();
     Ok(provider)
 }
