@@ -1,6 +1,5 @@
 //! The output: tables for people, JSON for programs.
 
-use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write as _};
 use std::time::{Duration, SystemTime};
 
@@ -155,16 +154,6 @@ pub(crate) fn duration(duration: Duration) -> String {
 /// The time since then; zero if it is ahead of this process' clock.
 pub(crate) fn age(since: SystemTime) -> Duration {
     SystemTime::now().duration_since(since).unwrap_or_default()
-}
-
-/// A time in UTC.
-pub(crate) fn timestamp(time: SystemTime) -> String {
-    // The time zone is always UTC; a time before 1970 or after 9999 cannot be written.
-    let mut text = String::new();
-    match write!(text, "{}", humantime::format_rfc3339_millis(time)) {
-        Ok(()) => text,
-        Err(_) => "?".to_owned(),
-    }
 }
 
 /// A number of bytes with a unit.

@@ -20,3 +20,6 @@ pub mod metrics {}
 
 #[doc = include_str!("../docs/operation.md")]
 pub mod operation {}
+
+#[doc = include_str!("../docs/tool.md")]
+pub mod tool {}

@@ -9,7 +9,8 @@ use crate::command::confirm::confirm;
 use crate::command::durable::{Contents, attributes};
 use crate::command::filter::{Filter, Subject};
 use crate::exit::{Exit, Failure};
-use crate::output::{self, Output, age, timestamp};
+use crate::output::{self, Output, age};
+use crate::time::timestamp;
 
 /// The number of dead letters that are read at a time.
 const PAGE: u32 = 1000;
@@ -32,10 +33,15 @@ pub(crate) struct List {
     #[command(flatten)]
     choice: Choice,
     /// List at most this many
-    #[arg(long, default_value_t = 100, value_name = "NUMBER")]
+    #[arg(
+        long,
+        help_heading = "Options",
+        default_value_t = 100,
+        value_name = "NUMBER"
+    )]
     limit: usize,
     /// Show the contents of messages
-    #[arg(long)]
+    #[arg(long, help_heading = "Options")]
     payload: bool,
 }
 
@@ -55,10 +61,10 @@ pub(crate) struct Change {
     #[command(flatten)]
     choice: Choice,
     /// All dead letters
-    #[arg(long)]
+    #[arg(long, help_heading = "Options")]
     all: bool,
     /// Do it without a question
-    #[arg(long)]
+    #[arg(long, help_heading = "Options")]
     yes: bool,
 }
 

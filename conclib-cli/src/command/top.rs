@@ -13,10 +13,10 @@ use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event, KeyEvent, KeyEventKind};
 use tokio::sync::mpsc;
 
-use crate::args;
 use crate::command::ls::SortName;
 use crate::exit::{Exit, Failure};
 use crate::output::{Output, has_no_color};
+use crate::time::parse_duration;
 use object::TopObject;
 use sample::{Sampler, Wanted};
 use state::{Reaction, Screen, View};
@@ -36,7 +36,7 @@ const MAX_EVENTS: usize = 64;
 #[derive(Debug, Args)]
 pub(crate) struct Top {
     /// Time between two looks, at least 200ms
-    #[arg(long, default_value = "1s", value_name = "DURATION", value_parser = args::duration)]
+    #[arg(long, default_value = "1s", value_name = "DURATION", value_parser = parse_duration)]
     interval: Duration,
     /// Order of types and actors
     #[arg(long, value_enum, default_value_t)]
