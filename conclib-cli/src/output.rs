@@ -9,6 +9,7 @@ use ratatui::crossterm::terminal;
 use serde::Serialize;
 
 use crate::exit::{Exit, Failure};
+use crate::value::json_line;
 
 /// The form of the output.
 #[derive(Debug, Clone, Copy)]
@@ -46,7 +47,7 @@ impl Output {
 
     /// Prints a value as one line of JSON.
     pub(crate) fn json(self, value: &impl Serialize) -> Result<(), Failure> {
-        let line = serde_json::to_string(value)
+        let line = json_line(value)
             .map_err(|error| Failure::new(Exit::Failed, "output", error.to_string()))?;
         self.line(&line)
     }
@@ -105,7 +106,7 @@ impl Output {
             return;
         }
         let text = if self.json {
-            serde_json::to_string(failure).unwrap_or_default()
+            json_line(failure).unwrap_or_default()
         } else {
             let colored = io::stderr().is_terminal() && !has_no_color();
             let word = if colored {

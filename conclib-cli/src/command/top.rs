@@ -1,7 +1,7 @@
 //! `top`: all members at a glance, again and again.
 //!
 //! - [`sample`]: one look at the members; [`object`]: a look as JSON
-//! - [`state`]: the rows that are shown, and the effect of keys (pure)
+//! - [`state`]: the state of the screen, and the effect of keys; [`rows`] of its lists; [`rates`] between looks (pure)
 //! - [`draw`]: the screen
 
 use std::io::{self, IsTerminal};
@@ -18,11 +18,14 @@ use crate::exit::{Exit, Failure};
 use crate::output::{Output, has_no_color};
 use crate::time::parse_duration;
 use object::TopObject;
+use rows::View;
 use sample::{Sampler, Wanted};
-use state::{Reaction, Screen, View};
+use state::{Reaction, Screen};
 
 mod draw;
 mod object;
+mod rates;
+mod rows;
 mod sample;
 mod state;
 
