@@ -1,7 +1,5 @@
 //! The arguments of the tool.
 
-use std::time::Duration;
-
 use clap::{ArgAction, Parser, Subcommand};
 
 use crate::command::{
@@ -55,11 +53,6 @@ pub(crate) enum Command {
     Durable(durable::Durable),
     Acl(acl::Acl),
     Completions(completions::Completions),
-}
-
-/// Reads a duration, such as `30s`.
-pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text).map_err(|error| error.to_string())
 }
 
 /// Reads a name and its value, such as `tenant=7`.

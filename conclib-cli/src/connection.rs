@@ -11,7 +11,7 @@ use crate::exit::Failure;
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Connection")]
 pub(crate) struct Connection {
-    /// URL of the Redis [env: CONCLIB_REDIS_URL] [default: <redis://localhost:6379>]
+    /// URL of the Redis [env: CONCLIB_REDIS_URL] [default: redis://localhost:6379]
     #[arg(long, global = true, value_name = "URL")]
     redis: Option<OsString>,
     /// Prefix of every key and channel [env: CONCLIB_NAMESPACE] [default: conclib]

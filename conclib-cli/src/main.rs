@@ -2,7 +2,7 @@
 //!
 //! - `args`: the arguments; `connection`: those that say which bus
 //! - `command`: a module for each command
-//! - `value`: JSON and the contents of messages
+//! - `value`: JSON and the contents of messages; `time`: durations and times
 //! - `openmetrics`: the text for scrapers
 //! - `output`: tables and JSON; `exit`: the exit codes
 
@@ -26,6 +26,7 @@ mod connection;
 mod exit;
 mod openmetrics;
 mod output;
+mod time;
 mod value;
 
 fn main() -> ExitCode {

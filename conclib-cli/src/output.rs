@@ -1,6 +1,5 @@
 //! The output: tables for people, JSON for programs.
 
-use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write as _};
 use std::time::{Duration, SystemTime};
 
@@ -10,6 +9,7 @@ use ratatui::crossterm::terminal;
 use serde::Serialize;
 
 use crate::exit::{Exit, Failure};
+use crate::value::json_line;
 
 /// The form of the output.
 #[derive(Debug, Clone, Copy)]
@@ -47,7 +47,7 @@ impl Output {
 
     /// Prints a value as one line of JSON.
     pub(crate) fn json(self, value: &impl Serialize) -> Result<(), Failure> {
-        let line = serde_json::to_string(value)
+        let line = json_line(value)
             .map_err(|error| Failure::new(Exit::Failed, "output", error.to_string()))?;
         self.line(&line)
     }
@@ -106,7 +106,7 @@ impl Output {
             return;
         }
         let text = if self.json {
-            serde_json::to_string(failure).unwrap_or_default()
+            json_line(failure).unwrap_or_default()
         } else {
             let colored = io::stderr().is_terminal() && !has_no_color();
             let word = if colored {
@@ -155,16 +155,6 @@ pub(crate) fn duration(duration: Duration) -> String {
 /// The time since then; zero if it is ahead of this process' clock.
 pub(crate) fn age(since: SystemTime) -> Duration {
     SystemTime::now().duration_since(since).unwrap_or_default()
-}
-
-/// A time in UTC.
-pub(crate) fn timestamp(time: SystemTime) -> String {
-    // The time zone is always UTC; a time before 1970 or after 9999 cannot be written.
-    let mut text = String::new();
-    match write!(text, "{}", humantime::format_rfc3339_millis(time)) {
-        Ok(()) => text,
-        Err(_) => "?".to_owned(),
-    }
 }
 
 /// A number of bytes with a unit.

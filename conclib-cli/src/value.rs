@@ -10,7 +10,7 @@
 //! Back, a float of 32 bits is its shortest decimal number, a key that is no text becomes one, and a float
 //! that is no number is `null`.
 
-use std::fmt;
+use std::fmt::{self, Write};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -74,13 +74,35 @@ impl Value {
     /// This value as JSON, in one line.
     pub(crate) fn to_json(&self, bytes: BytesForm) -> String {
         let json = Json { value: self, bytes };
-        serde_json::to_string(&json).unwrap_or_default() // keys are text: this cannot fail
+        json_line(&json).unwrap_or_default() // keys are text: this cannot fail
     }
 
     /// True if it is the `Err` of a `Result`.
     pub(crate) fn is_err(&self) -> bool {
         matches!(self, Self::Object(fields) if matches!(&fields[..], [(name, _)] if name == "Err"))
     }
+}
+
+/// A value as one line of JSON. Characters that control a terminal are escaped, also those that JSON allows.
+///
+/// # Errors
+///
+/// The value cannot be written.
+pub(crate) fn json_line(value: &impl Serialize) -> serde_json::Result<String> {
+    let json = serde_json::to_string(value)?;
+    if !json.contains(char::is_control) {
+        return Ok(json);
+    }
+    let mut line = String::with_capacity(json.len());
+    for c in json.chars() {
+        if c.is_control() {
+            // Within a text: JSON has them nowhere else.
+            let _ = write!(line, "\\u{:04x}", u32::from(c)); // cannot fail
+        } else {
+            line.push(c);
+        }
+    }
+    Ok(line)
 }
 
 /// The first integer in a JSON text that does not fit into 64 bits: a reader of JSON makes a float of it.
@@ -343,6 +365,14 @@ mod tests {
             Ok(r#"[5,{"$base64":"Bw=="}]"#.to_owned())
         );
         assert!(shown(&[0x92, 1]).is_err());
+    }
+
+    #[test]
+    fn json_does_not_control_the_terminal() {
+        let value = Value::Text("\u{9b}31m\u{7f}\u{1b}[2J".to_owned());
+        let json = value.to_json(BytesForm::Base64);
+        assert_eq!(json, r#""\u009b31m\u007f\u001b[2J""#);
+        assert_eq!(Value::from_json(&json), Ok(value));
     }
 
     #[test]

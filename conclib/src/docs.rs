@@ -23,3 +23,6 @@ pub mod tracing {}
 
 #[doc = include_str!("../docs/operation.md")]
 pub mod operation {}
+
+#[doc = include_str!("../docs/tool.md")]
+pub mod tool {}

@@ -7,11 +7,11 @@ use conclib::inspect::{Action, ActionOutcome, ActorQuery, Audit, Inspector, LogQ
 use conclib::{Config, Urn};
 use serde::Serialize;
 
-use crate::args;
 use crate::command::confirm::confirm;
 use crate::command::inspection::{ask_all, connect, say_silent, short_type};
 use crate::exit::{Failure, of_action, of_outcome};
 use crate::output::{self, Output};
+use crate::time::parse_duration;
 
 /// The author of an action and its reason, for the log of the process.
 #[derive(Debug, Clone, Args)]
@@ -93,7 +93,7 @@ pub(crate) struct Log {
     /// The filter, such as info,conclib::request=debug; without one, the filter is shown
     filter: Option<String>,
     /// Time after which the former filter is set again, 24h at most
-    #[arg(long = "for", default_value = "10m", value_name = "DURATION", value_parser = args::duration)]
+    #[arg(long = "for", default_value = "10m", value_name = "DURATION", value_parser = parse_duration)]
     duration: Duration,
     /// Set the former filter again now
     #[arg(long, conflicts_with = "filter")]

@@ -11,6 +11,7 @@ use crate::args;
 use crate::command::client;
 use crate::exit::{Exit, Failure};
 use crate::output::Output;
+use crate::time::parse_duration;
 use crate::value::{BytesForm, Value};
 
 /// The largest input, in bytes: much more than a bus takes.
@@ -18,7 +19,7 @@ const MAX_INPUT: u64 = 64 << 20;
 
 /// Ask an actor, and print its response as JSON
 ///
-/// `conclib ask doubler Double '{"n":21}'` prints `42`, or whatever the response is. A `Result` is
+/// `conclib ask doubler Double '{"n":21}'` prints `{"n":42}`, or whatever the response is. A `Result` is
 /// `{"Ok":…}` or `{"Err":…}`. See `conclib tell --help` for the forms of values.
 #[derive(Debug, Args)]
 pub(crate) struct Ask {
@@ -70,7 +71,7 @@ struct Message {
     #[arg(long = "attribute", value_name = "NAME=VALUE", value_parser = args::pair)]
     attributes: Vec<(String, String)>,
     /// Wait for a durable message to be stored, at most
-    #[arg(long, value_name = "DURATION", value_parser = args::duration)]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     store_timeout: Option<Duration>,
 }
 

@@ -9,7 +9,8 @@ use crate::command::confirm::confirm;
 use crate::command::durable::{Contents, attributes};
 use crate::command::filter::{Filter, Subject};
 use crate::exit::{Exit, Failure};
-use crate::output::{self, Output, age, timestamp};
+use crate::output::{self, Output, age};
+use crate::time::timestamp;
 
 /// The number of dead letters that are read at a time.
 const PAGE: u32 = 1000;
@@ -32,10 +33,15 @@ pub(crate) struct List {
     #[command(flatten)]
     choice: Choice,
     /// List at most this many
-    #[arg(long, default_value_t = 100, value_name = "NUMBER")]
+    #[arg(
+        long,
+        help_heading = "Options",
+        default_value_t = 100,
+        value_name = "NUMBER"
+    )]
     limit: usize,
     /// Show the contents of messages
-    #[arg(long)]
+    #[arg(long, help_heading = "Options")]
     payload: bool,
 }
 
@@ -55,10 +61,10 @@ pub(crate) struct Change {
     #[command(flatten)]
     choice: Choice,
     /// All dead letters
-    #[arg(long)]
+    #[arg(long, help_heading = "Options")]
     all: bool,
     /// Do it without a question
-    #[arg(long)]
+    #[arg(long, help_heading = "Options")]
     yes: bool,
 }
 
@@ -212,7 +218,11 @@ impl List {
 
 impl Show {
     async fn run(self, dead: &DeadLetters, output: Output) -> Result<(), Failure> {
-        let letter = find(dead, &self.id).await?;
+        let Some(letter) = dead.get(&self.id).await? else {
+            let text = format!("no dead letter has the id `{}`", self.id);
+            return Err(Failure::new(Exit::Pointless, "not_found", text)
+                .advise("`conclib dead ls` lists them; it may have been replayed or removed"));
+        };
         if output.json {
             return output.json(&Letter::new(&letter, self.payload));
         }
@@ -244,30 +254,6 @@ impl Show {
         let lines = rows.map(|(name, value)| format!("{name:<11} {}", output::printable(&value)));
         output.line(&lines.collect::<Vec<_>>().join("\n"))
     }
-}
-
-/// The dead letter with this id.
-async fn find(dead: &DeadLetters, id: &str) -> Result<DeadLetter, Failure> {
-    let missing = || {
-        Failure::new(
-            Exit::Pointless,
-            "not_found",
-            format!("no dead letter has the id `{id}`"),
-        )
-        .advise("`conclib dead ls` lists them; it may have been replayed or removed")
-    };
-    // The list begins behind an id: here behind the one before.
-    let (millis, number) = id.split_once('-').ok_or_else(missing)?;
-    let (Ok(millis), Ok(number)) = (millis.parse::<u64>(), number.parse::<u64>()) else {
-        return Err(missing());
-    };
-    let before = match (millis, number) {
-        (0, 0) => return Err(missing()),
-        (millis, 0) => format!("{}-{}", millis - 1, u64::MAX),
-        (millis, number) => format!("{millis}-{}", number - 1),
-    };
-    let found = dead.list().after(before).limit(1).await?.pop();
-    found.filter(|letter| letter.id == id).ok_or_else(missing)
 }
 
 /// A change of dead letters.

@@ -1,12 +1,15 @@
 //! `doctor`: what is wrong, and what to do about it.
 
+use std::collections::BTreeSet;
+
 use clap::Args;
-use conclib::inspect::MemberStage;
+use conclib::inspect::{Inspector, MemberStage, StatusQuery};
 use conclib::monitor::{BusMonitor, ServerStatus};
 use conclib::{Config, ProxyClient};
 use serde::Serialize;
 
 use crate::command::facts::{Facts, LeaseFact, NodeFacts};
+use crate::command::inspection::ask_all;
 use crate::command::status::{Thresholds, not_served};
 use crate::exit::{Exit, Failure};
 use crate::output::{self, Level, Output, age};
@@ -22,8 +25,8 @@ const CLOCK_OFFSET: u64 = 2;
 
 /// Check Redis, the leases, the queues and the rights, and say what to do
 ///
-/// Exits with 0 if nothing is in the way of requests, whatever it warns of; with 3 if Redis or the actor system does
-/// not serve, with 7 beyond --max-oldest, and with 8 if the user of Redis lacks a right.
+/// Exits with 0 if nothing is in the way, whatever it warns of; with 3 if Redis or the actor system does not serve,
+/// with 7 beyond --max-oldest, and with 8 if the user of Redis may neither ask nor look.
 #[derive(Debug, Args)]
 pub(crate) struct Doctor {
     #[command(flatten)]
@@ -103,36 +106,97 @@ impl Doctor {
         for node in &facts.nodes {
             examine_node(node, findings);
         }
-        for refusal in &facts.refused {
-            findings.error(
-                "rights",
-                format!("cannot read {}: {}", refusal.fact, refusal.reason),
-                "give the user of Redis this right; `conclib acl` prints the rules of each role",
-            );
-        }
-        let asks = examine_asks(config, findings).await;
+        let asks = examine_asks(config).await;
+        let denied = asks.as_ref().err();
+        let may_not_ask = denied.is_some_and(|failure| failure.exit == Exit::NotPermitted);
+        examine_rights(&facts, may_not_ask, findings);
+        examine_answers(config, findings).await;
         if !facts.is_served() {
             return Err(not_served(&facts));
         }
-        asks?;
-        self.thresholds.check(&facts)?;
-        if facts.refused.is_empty() {
-            Ok(())
-        } else {
-            Err(Failure::silent(Exit::NotPermitted, "not_permitted"))
+        match asks {
+            Ok(()) => findings.ok(
+                "ask",
+                "this user may ask, and an actor system speaks this version",
+            ),
+            // That of an observer or operator.
+            Err(_) if may_not_ask && facts.refused.is_empty() => findings.warn(
+                "ask",
+                "this user may not ask actors",
+                "if it has to, give it the rights of a client: `conclib acl client`",
+            ),
+            Err(failure) => return Err(failure),
         }
+        self.thresholds.check(&facts)
     }
 }
 
 /// Connects as a client, which proves its rights, and looks for an actor system that it can talk to.
-async fn examine_asks(config: &Config, findings: &mut Findings) -> Result<(), Failure> {
+async fn examine_asks(config: &Config) -> Result<(), Failure> {
     let client = ProxyClient::connect(config).await?;
-    client.responder().await?;
-    findings.ok(
-        "ask",
-        "this user may ask, and an actor system speaks this version",
-    );
-    Ok(())
+    Ok(client.responder().await?)
+}
+
+/// Lists the facts that this user may not read. That is no error for a user that may ask.
+fn examine_rights(facts: &Facts, may_not_ask: bool, findings: &mut Findings) {
+    let level = if may_not_ask {
+        Level::Error
+    } else {
+        Level::Warn
+    };
+    for refusal in &facts.refused {
+        findings.add(
+            level,
+            "rights",
+            format!("cannot read {}: {}", refusal.fact, refusal.reason),
+            "give the user of Redis the rights of an observer: `conclib acl observer`",
+        );
+    }
+}
+
+/// Asks the members for their versions.
+async fn examine_answers(config: &Config, findings: &mut Findings) {
+    let inspected = async {
+        let inspector = Inspector::connect(config).await?;
+        ask_all(&inspector, &StatusQuery::default()).await
+    };
+    let answers = match inspected.await {
+        Ok(answers) => answers,
+        Err(failure) if failure.exit == Exit::NotPermitted => {
+            return findings.warn(
+                "inspect",
+                "this user may not inspect processes",
+                "if it has to, give it the rights of an observer: `conclib acl observer`",
+            );
+        }
+        Err(failure) if failure.kind == "no_responder" => return, // said by the end
+        Err(failure) => {
+            return findings.warn("inspect", failure.text.clone(), &failure.advice);
+        }
+    };
+    for silent in &answers.silent {
+        findings.warn(
+            "inspect",
+            format!("no answer of {}: {}", silent.node, silent.error),
+            "check its log and its load; a process of an earlier version answers none",
+        );
+    }
+    let answered = answers.answered.iter();
+    let versions: BTreeSet<_> = answered.map(|(_, status)| &*status.conclib).collect();
+    let count = answers.answered.len();
+    let text = versions.iter().copied().collect::<Vec<_>>().join(", ");
+    if versions.len() > 1 {
+        findings.warn(
+            "versions",
+            format!("the members have several versions of conclib: {text}"),
+            "end the update; until then, each has to read what the others write",
+        );
+    } else {
+        findings.ok(
+            "inspect",
+            format!("{count} processes answer, conclib {text}"),
+        );
+    }
 }
 
 fn examine_server(server: &ServerStatus, findings: &mut Findings) {
@@ -279,8 +343,10 @@ fn examine_node(node: &NodeFacts, findings: &mut Findings) {
     if let Some(durable) = &node.durable {
         let waited = durable.oldest.map(age).unwrap_or_default();
         let details = if durable.is_readable {
-            let waited = output::duration(waited);
-            format!(", {} in progress, oldest {waited}", durable.in_progress)
+            let oldest = durable.oldest.map_or_else(String::new, |_| {
+                format!(", oldest {}", output::duration(waited))
+            });
+            format!(", {} in progress{oldest}", durable.in_progress)
         } else {
             String::new()
         };

@@ -11,7 +11,8 @@ use serde::{Serialize, Serializer};
 
 use crate::command::filter::{Filter, Subject};
 use crate::exit::Failure;
-use crate::output::{self, Output, age, timestamp};
+use crate::output::{self, Output, age};
+use crate::time::timestamp;
 use crate::value::{BytesForm, Json, Value};
 
 /// The number of messages that are read at a time.
@@ -29,10 +30,15 @@ pub(crate) struct List {
     #[command(flatten)]
     filter: Filter,
     /// List at most this many
-    #[arg(long, default_value_t = 100, value_name = "NUMBER")]
+    #[arg(
+        long,
+        help_heading = "Options",
+        default_value_t = 100,
+        value_name = "NUMBER"
+    )]
     limit: usize,
     /// Show the contents of messages
-    #[arg(long)]
+    #[arg(long, help_heading = "Options")]
     payload: bool,
 }
 

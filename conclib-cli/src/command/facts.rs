@@ -11,7 +11,8 @@ use serde::Serialize;
 
 use crate::command::{is_fleet, namespace};
 use crate::exit::Failure;
-use crate::output::{age, timestamp};
+use crate::output::age;
+use crate::time::timestamp;
 
 /// The facts of a bus.
 #[derive(Debug)]

@@ -9,11 +9,12 @@ use conclib::inspect::{FailuresQuery, Inspector};
 use conclib::metrics::FailureRecord;
 use serde::Serialize;
 
-use crate::args;
 use crate::command::filter::matches;
 use crate::command::inspection::connect;
 use crate::exit::Failure;
-use crate::output::{self, Output, timestamp};
+use crate::output::{self, Output};
+use crate::time::parse_duration;
+use crate::time::timestamp;
 
 /// The most failures of an answer.
 const PAGE: usize = 500;
@@ -30,7 +31,7 @@ pub(crate) struct Failures {
     #[arg(long, value_name = "PATTERN")]
     urn: Option<String>,
     /// Time between two looks
-    #[arg(long, default_value = "1s", value_name = "DURATION", value_parser = args::duration)]
+    #[arg(long, default_value = "1s", value_name = "DURATION", value_parser = parse_duration)]
     interval: Duration,
 }
 

@@ -4,8 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use clap::Args;
 
-use crate::args;
 use crate::output::age;
+use crate::time::parse_duration;
 
 /// Conditions that a message meets all of.
 #[derive(Debug, Clone, Default, Args)]
@@ -21,10 +21,10 @@ pub(crate) struct Filter {
     #[arg(long, value_name = "PATTERN")]
     key: Option<String>,
     /// At least this old
-    #[arg(long, value_name = "DURATION", value_parser = args::duration)]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     older_than: Option<Duration>,
     /// At most this old
-    #[arg(long, value_name = "DURATION", value_parser = args::duration)]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     newer_than: Option<Duration>,
 }
 

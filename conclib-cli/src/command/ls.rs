@@ -11,12 +11,12 @@ use conclib::inspect::{
 use conclib::snapshot::{ActorSnapshot, Phase};
 use serde::Serialize;
 
-use crate::args;
 use crate::command::inspection::{
     ActorObject, Silent, ask_all, connect, running, say_silent, short_type,
 };
 use crate::exit::Failure;
 use crate::output::{self, Output};
+use crate::time::parse_duration;
 
 /// List actors, or their types with --types
 ///
@@ -27,16 +27,21 @@ pub(crate) struct List {
     #[command(flatten)]
     choice: Choice,
     /// Order
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, help_heading = "Options", value_enum, default_value_t)]
     sort: SortName,
     /// List at most this many, up to 500
-    #[arg(long, default_value_t = 100, value_name = "NUMBER")]
+    #[arg(
+        long,
+        help_heading = "Options",
+        default_value_t = 100,
+        value_name = "NUMBER"
+    )]
     limit: usize,
     /// Continue behind a page of one node, with the cursor that it has printed
-    #[arg(long, value_name = "CURSOR", value_parser = Cursor::from_str, requires = "node")]
+    #[arg(long, help_heading = "Options", value_name = "CURSOR", value_parser = Cursor::from_str, requires = "node")]
     after: Option<Cursor>,
     /// Sum up the actors of each type
-    #[arg(long, conflicts_with = "after")]
+    #[arg(long, help_heading = "Options", conflicts_with = "after")]
     types: bool,
 }
 
@@ -54,7 +59,7 @@ pub(crate) struct Choice {
     #[arg(long, value_enum)]
     phase: Option<PhaseName>,
     /// The oldest message has waited for this long
-    #[arg(long, value_name = "DURATION", value_parser = args::duration)]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     min_age: Option<Duration>,
 }
 

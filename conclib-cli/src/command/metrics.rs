@@ -93,7 +93,7 @@ const DEAD: Family = gauge("conclib_dead_letters", "Dead letters");
 /// the scraper asks: nothing is spent in between.
 #[derive(Debug, Args)]
 pub(crate) struct Metrics {
-    /// Serve the text at <http://ADDRESS/metrics> until the process is stopped, such as 127.0.0.1:9100
+    /// Serve the text at http://ADDRESS/metrics until the process is stopped, such as 127.0.0.1:9100
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
 }

@@ -7,10 +7,10 @@ use conclib::monitor::BusMonitor;
 use conclib::{AskError, Config, ProxyClient};
 use serde::Serialize;
 
-use crate::args;
 use crate::command::client;
 use crate::exit::{Exit, Failure};
 use crate::output::{self, Output};
+use crate::time::parse_duration;
 
 /// Measure the way to an actor and back, or to Redis
 ///
@@ -25,7 +25,7 @@ pub(crate) struct Ping {
           value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     count: u32,
     /// Pause between pings
-    #[arg(long, default_value = "1s", value_name = "DURATION", value_parser = args::duration)]
+    #[arg(long, default_value = "1s", value_name = "DURATION", value_parser = parse_duration)]
     interval: Duration,
 }
 

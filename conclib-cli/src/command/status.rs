@@ -6,10 +6,10 @@ use clap::Args;
 use conclib::Config;
 use conclib::monitor::BusMonitor;
 
-use crate::args;
 use crate::command::facts::{Facts, LeaseFact, NodeFacts};
 use crate::exit::{Exit, Failure};
 use crate::output::{self, Output, age};
+use crate::time::parse_duration;
 
 /// Show who serves, and what waits
 ///
@@ -25,7 +25,7 @@ pub(crate) struct Status {
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct Thresholds {
     /// Exit with 7 if a durable message has waited longer
-    #[arg(long, value_name = "DURATION", value_parser = args::duration)]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     max_oldest: Option<Duration>,
 }
 

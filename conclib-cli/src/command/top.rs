@@ -1,7 +1,7 @@
 //! `top`: all members at a glance, again and again.
 //!
 //! - [`sample`]: one look at the members; [`object`]: a look as JSON
-//! - [`state`]: the rows that are shown, and the effect of keys (pure)
+//! - [`state`]: the state of the screen, and the effect of keys; [`rows`] of its lists; [`rates`] between looks (pure)
 //! - [`draw`]: the screen
 
 use std::io::{self, IsTerminal};
@@ -13,16 +13,19 @@ use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event, KeyEvent, KeyEventKind};
 use tokio::sync::mpsc;
 
-use crate::args;
 use crate::command::ls::SortName;
 use crate::exit::{Exit, Failure};
 use crate::output::{Output, has_no_color};
+use crate::time::parse_duration;
 use object::TopObject;
+use rows::View;
 use sample::{Sampler, Wanted};
-use state::{Reaction, Screen, View};
+use state::{Reaction, Screen};
 
 mod draw;
 mod object;
+mod rates;
+mod rows;
 mod sample;
 mod state;
 
@@ -36,7 +39,7 @@ const MAX_EVENTS: usize = 64;
 #[derive(Debug, Args)]
 pub(crate) struct Top {
     /// Time between two looks, at least 200ms
-    #[arg(long, default_value = "1s", value_name = "DURATION", value_parser = args::duration)]
+    #[arg(long, default_value = "1s", value_name = "DURATION", value_parser = parse_duration)]
     interval: Duration,
     /// Order of types and actors
     #[arg(long, value_enum, default_value_t)]

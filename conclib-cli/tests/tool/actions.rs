@@ -160,6 +160,7 @@ async fn roles_can_do_what_they_are_for() {
         &["metrics"],
         &["log"],
         &["status"],
+        &["doctor"],
     ] {
         assert_eq!(observer.run(arguments).await.code, Some(0), "{arguments:?}");
     }

@@ -94,6 +94,7 @@ async fn doctor_finds_settings_that_lose_messages() {
         found.cloned().unwrap_or_default()
     };
     assert_eq!(finding("ask").await["level"], "ok");
+    assert_eq!(finding("inspect").await["level"], "ok");
     assert_eq!(finding("eviction").await, json!(null));
     let set = async |name: &str, value: &str| {
         assert_eq!(bus.bus.command(&["CONFIG", "SET", name, value]).await, "OK");

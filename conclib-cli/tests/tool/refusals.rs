@@ -129,9 +129,11 @@ async fn user_without_rights_gets_8() {
     assert_eq!(status.json()["served"], true);
     assert_eq!(status.json()["refused"][0]["fact"], "server");
     let doctor = web.run(&["doctor"]).await;
+    assert!(doctor.ok().contains("warn  rights"), "{doctor:?}");
+    assert!(doctor.output.contains("ok    ask"), "{doctor:?}");
+    let doctor = Tool::new(&url("nobody", "secret")).run(&["doctor"]).await;
     assert_eq!(doctor.code, Some(8), "{doctor:?}");
     assert!(doctor.output.contains("error rights"), "{doctor:?}");
-    assert!(doctor.output.contains("ok    ask"), "{doctor:?}");
 }
 
 /// Creates a user with the rules of a role, and the tool for it.

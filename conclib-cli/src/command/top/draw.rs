@@ -6,8 +6,9 @@ use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::Line;
 use ratatui::widgets::{Block, Cell, Clear, Paragraph, Row, Sparkline, Table, TableState, Wrap};
 
+use crate::command::top::rows::View;
 use crate::command::top::sample::Sample;
-use crate::command::top::state::{Screen, View};
+use crate::command::top::state::Screen;
 use crate::output::{self, printable};
 
 /// The widest column of a list, in characters; the last one has the rest.
@@ -94,7 +95,7 @@ fn members(sample: &Sample) -> String {
 }
 
 fn flow(screen: &Screen, sample: &Sample) -> String {
-    let rates = screen.rates().unwrap_or_default();
+    let rates = screen.history().rates().unwrap_or_default();
     let durable = sample.durable.as_ref().map_or_else(String::new, |durable| {
         format!(
             "   durable {} stored, {} delayed",
@@ -112,8 +113,8 @@ fn flow(screen: &Screen, sample: &Sample) -> String {
 
 fn draw_history(frame: &mut Frame<'_>, screen: &Screen, area: Rect, has_color: bool) {
     let [left, right] = Layout::horizontal([Constraint::Fill(2), Constraint::Fill(1)]).areas(area);
-    let (handled, failed) = screen.history();
-    let rates = screen.rates().unwrap_or_default();
+    let (handled, failed) = screen.history().sparks();
+    let rates = screen.history().rates().unwrap_or_default();
     let color = |color| {
         if has_color {
             Style::new().fg(color)

@@ -15,7 +15,7 @@ use crate::command::failures::FailureReader;
 use crate::command::inspection::{Answers, Silent, ask_all};
 use crate::command::is_fleet;
 use crate::command::ls::{SortName, TypeObject};
-use crate::command::top::state::View;
+use crate::command::top::rows::View;
 use crate::exit::Failure;
 
 /// The most actors that are shown.

@@ -1,47 +1,20 @@
-//! The rows that are shown, and the effect of keys. No I/O.
+//! The state of the screen, and the effect of keys. No I/O.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
 
 use conclib::Urn;
 use conclib::metrics::FailureRecord;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use crate::command::actor;
-use crate::command::failures;
 use crate::command::filter::matches;
-use crate::command::inspection::{running, short_type};
-use crate::command::ls::{SortName, TypeObject};
+use crate::command::ls::SortName;
+use crate::command::top::rates::History;
+use crate::command::top::rows::{self, Row, View};
 use crate::command::top::sample::{Sample, Wanted};
-use crate::output;
-
-/// The number of rates that a sparkline shows.
-const HISTORY: usize = 120;
 
 /// The number of failures that are kept for the list.
 const MAX_FAILURES: usize = 256;
-
-/// The list that is shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum View {
-    Types,
-    Actors,
-    Failures,
-    Waits,
-}
-
-impl View {
-    pub(super) const ALL: [Self; 4] = [Self::Types, Self::Actors, Self::Failures, Self::Waits];
-
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Types => "types",
-            Self::Actors => "actors",
-            Self::Failures => "failures",
-            Self::Waits => "waits",
-        }
-    }
-}
 
 /// The effect of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,36 +24,6 @@ pub(super) enum Reaction {
     /// Members are looked at.
     Look,
     Quit,
-}
-
-/// A row of the list.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Row {
-    pub(super) cells: Vec<String>,
-    /// The actor that Enter inspects, and its node.
-    actor: Option<(String, Urn)>,
-    /// The type whose actors Enter shows.
-    actor_type: Option<String>,
-}
-
-/// The sums of all members, from which rates are made.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Totals {
-    requests: u64,
-    ok: u64,
-    failed: u64,
-    handled: u64,
-    failures: u64,
-}
-
-/// Numbers per second, from one look to the next.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(super) struct Rates {
-    pub(super) requests: f64,
-    pub(super) ok: f64,
-    pub(super) failed: f64,
-    pub(super) handled: f64,
-    pub(super) failures: f64,
 }
 
 /// The state of the screen.
@@ -96,12 +39,7 @@ pub(super) struct Screen {
     /// The actor that is inspected.
     inspected: Option<(String, Urn)>,
     last: Option<Sample>,
-    totals: Option<(Instant, Totals)>,
-    rates: Option<Rates>,
-    /// Messages handled per second, the newest last.
-    handled: VecDeque<u64>,
-    /// Failures per second, the newest last.
-    failed: VecDeque<u64>,
+    history: History,
     failures: VecDeque<(String, FailureRecord)>,
 }
 
@@ -116,10 +54,7 @@ impl Screen {
             selected: 0,
             inspected: None,
             last: None,
-            totals: None,
-            rates: None,
-            handled: VecDeque::new(),
-            failed: VecDeque::new(),
+            history: History::default(),
             failures: VecDeque::new(),
         }
     }
@@ -152,14 +87,8 @@ impl Screen {
         self.last.as_ref()
     }
 
-    pub(super) fn rates(&self) -> Option<Rates> {
-        self.rates
-    }
-
-    /// Messages handled and failures per second, the newest last.
-    pub(super) fn history(&self) -> (Vec<u64>, Vec<u64>) {
-        let all = |rates: &VecDeque<u64>| rates.iter().copied().collect();
-        (all(&self.handled), all(&self.failed))
+    pub(super) fn history(&self) -> &History {
+        &self.history
     }
 
     /// The parts that the next look is to have.
@@ -191,30 +120,10 @@ impl Screen {
             self.failures.push_back(failure);
         }
         if sample.failure.is_none() {
-            self.count(&sample);
+            self.history.record(&sample);
         }
         self.last = Some(sample);
         self.selected = self.selected.min(self.table().1.len().saturating_sub(1));
-    }
-
-    /// Makes rates of the sums of this look and those of the one before.
-    fn count(&mut self, sample: &Sample) {
-        let mut now = Totals::default();
-        for (_, status) in &sample.members {
-            now.requests += status.stats.received_asks + status.stats.received_tells;
-            now.ok += status.stats.asks.ok;
-            now.failed += status.stats.asks.failed();
-        }
-        for of_type in &sample.types {
-            now.handled += of_type.handled;
-            now.failures += of_type.failures;
-        }
-        if let Some((at, before)) = self.totals.replace((sample.at, now)) {
-            let rates = Rates::between(before, now, sample.at.duration_since(at));
-            push(&mut self.handled, rates.handled);
-            push(&mut self.failed, rates.failures);
-            self.rates = Some(rates);
-        }
     }
 
     /// Handles a key.
@@ -319,138 +228,15 @@ impl Screen {
 
     /// The header of the list, and its rows that the filter accepts.
     pub(super) fn table(&self) -> (Vec<&'static str>, Vec<Row>) {
-        let header = match self.view {
-            View::Types => vec![
-                "NODE", "TYPE", "ACTORS", "BUSY", "QUEUED", "OLDEST", "RUNNING", "HANDLED",
-                "FAILURES", "RESTARTS",
-            ],
-            View::Actors => vec![
-                "NODE", "URN", "TYPE", "PHASE", "QUEUED", "OLDEST", "RUNNING", "HANDLED",
-                "FAILURES",
-            ],
-            View::Failures => vec!["FAILURE"],
-            View::Waits => vec!["NODE", "ACTOR", "WAITS FOR", "UNTIL", "SINCE"],
-        };
-        (header, self.rows())
-    }
-
-    fn rows(&self) -> Vec<Row> {
-        let Some(sample) = &self.last else {
-            return Vec::new();
-        };
         let pattern = self.pattern();
         let accepts = |text: &str| self.filter.is_empty() || matches(&pattern, text);
-        match self.view {
-            View::Types => {
-                let types = sample.types.iter();
-                let types = types.filter(|of_type| accepts(&short_type(&of_type.actor_type)));
-                types.map(type_row).collect()
-            }
-            View::Actors => {
-                let actors = sample.actors.iter();
-                let actors = actors.filter(|(_, actor)| accepts(actor.urn.as_str()));
-                actors.map(|(node, actor)| actor_row(node, actor)).collect()
-            }
-            View::Failures => {
-                let failures = self.failures.iter().rev();
-                let failures = failures.filter(|(_, failure)| accepts(failure.urn.as_str()));
-                failures
-                    .map(|(node, failure)| Row {
-                        cells: vec![failures::line(node, failure)],
-                        actor: Some((node.clone(), failure.urn.clone())),
-                        actor_type: None,
-                    })
-                    .collect()
-            }
-            View::Waits => {
-                let waits = sample.waits.iter();
-                let waits = waits
-                    .filter(|(_, edge)| accepts(edge.from.as_str()) || accepts(edge.to.as_str()));
-                waits
-                    .map(|(node, edge)| Row {
-                        cells: vec![
-                            node.clone(),
-                            edge.from.to_string(),
-                            edge.to.to_string(),
-                            edge.kind.to_string(),
-                            edge.running.map_or_else(String::new, output::duration),
-                        ],
-                        actor: Some((node.clone(), edge.from.clone())),
-                        actor_type: None,
-                    })
-                    .collect()
-            }
-        }
+        let rows = match (&self.last, self.view) {
+            (None, _) => Vec::new(),
+            (Some(_), View::Failures) => rows::of_failures(self.failures.iter(), accepts),
+            (Some(sample), view) => rows::of_sample(sample, view, accepts),
+        };
+        (rows::header(self.view), rows)
     }
-}
-
-fn type_row(of_type: &TypeObject) -> Row {
-    let seconds = |seconds: Option<f64>| {
-        let time = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-        time.map_or_else(String::new, output::duration)
-    };
-    Row {
-        cells: vec![
-            of_type.node.clone(),
-            short_type(&of_type.actor_type),
-            of_type.actors.to_string(),
-            of_type.busy.to_string(),
-            of_type.queued.to_string(),
-            seconds(of_type.oldest_seconds),
-            seconds(of_type.longest_running_seconds),
-            of_type.handled.to_string(),
-            of_type.failures.to_string(),
-            of_type.restarts.to_string(),
-        ],
-        actor: None,
-        actor_type: Some(of_type.actor_type.clone()),
-    }
-}
-
-fn actor_row(node: &str, actor: &conclib::snapshot::ActorSnapshot) -> Row {
-    Row {
-        cells: vec![
-            node.to_owned(),
-            actor.urn.to_string(),
-            short_type(&actor.actor_type),
-            actor.phase.to_string(),
-            format!("{}/{}", actor.queued, actor.capacity),
-            actor.oldest.map_or_else(String::new, output::duration),
-            running(actor),
-            actor.handled.to_string(),
-            actor.failures.to_string(),
-        ],
-        actor: Some((node.to_owned(), actor.urn.clone())),
-        actor_type: None,
-    }
-}
-
-impl Rates {
-    fn between(before: Totals, now: Totals, time: Duration) -> Self {
-        let seconds = time.as_secs_f64().max(0.001);
-        // A member that is gone takes its sums with it.
-        #[expect(clippy::cast_precision_loss, reason = "rates are rounded")]
-        let rate = |before: u64, now: u64| now.saturating_sub(before) as f64 / seconds;
-        Self {
-            requests: rate(before.requests, now.requests),
-            ok: rate(before.ok, now.ok),
-            failed: rate(before.failed, now.failed),
-            handled: rate(before.handled, now.handled),
-            failures: rate(before.failures, now.failures),
-        }
-    }
-}
-
-fn push(history: &mut VecDeque<u64>, rate: f64) {
-    if history.len() == HISTORY {
-        history.pop_front();
-    }
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a rate that is not negative, rounded up"
-    )]
-    history.push_back(rate.ceil() as u64);
 }
 
 fn next_sort(sort: SortName) -> SortName {
@@ -467,8 +253,13 @@ fn next_sort(sort: SortName) -> SortName {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::*;
+    use std::time::{Duration, Instant};
+
     use conclib::inspect::MemberStatus;
+
+    use super::*;
+    use crate::command::ls::TypeObject;
+    use crate::command::top::rates::HISTORY;
 
     pub(in crate::command::top) fn sample(handled: u64, second: u64) -> Sample {
         let of_type = |name: &str, handled| TypeObject {
@@ -517,17 +308,17 @@ pub(super) mod tests {
     fn rates_are_made_of_two_looks() {
         let mut screen = Screen::new(SortName::Oldest);
         screen.take(sample(100, 0));
-        assert_eq!(screen.rates(), None);
+        assert_eq!(screen.history().rates(), None);
         screen.take(sample(150, 2));
-        assert!((screen.rates().unwrap().handled - 25.0).abs() < 1e-9);
-        assert_eq!(screen.history(), (vec![25], vec![0]));
+        assert!((screen.history().rates().unwrap().handled - 25.0).abs() < 1e-9);
+        assert_eq!(screen.history().sparks(), (vec![25], vec![0]));
         // A member that has started again counts from 0 on.
         screen.take(sample(10, 4));
-        assert!(screen.rates().unwrap().handled.abs() < 1e-9);
+        assert!(screen.history().rates().unwrap().handled.abs() < 1e-9);
         for second in 5..500 {
             screen.take(sample(10, second));
         }
-        assert_eq!(screen.history().0.len(), HISTORY);
+        assert_eq!(screen.history().sparks().0.len(), HISTORY);
     }
 
     #[test]

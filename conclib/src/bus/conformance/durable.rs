@@ -426,6 +426,9 @@ pub(super) async fn dead_letters_are_listed_replayed_and_deleted(bus: &dyn TestB
     assert_eq!(facts, ("key of a", 3, "no reason"));
     let page = letters.list(all[0].id, 1).await.unwrap();
     assert_eq!(page, all[1..2]);
+    let one = letters.get(all[1].id).await.unwrap();
+    assert_eq!(one.as_ref(), Some(&all[1]));
+    assert_eq!(letters.get(EntryId(1, 1)).await, Ok(None));
 
     assert!(letters.delete(all[0].id).await.unwrap());
     assert!(!letters.delete(all[0].id).await.unwrap());

@@ -65,6 +65,7 @@ const EXPECTED_SIZE: usize = 64 * 1024;
 /// let dead = DeadLetters::connect(&config).await?;
 /// let letters = dead.list().limit(10).await?;
 /// assert_eq!((&*letters[0].message, &*letters[0].key), ("Order", "order-17"));
+/// assert_eq!(dead.get(&letters[0].id).await?.as_ref(), Some(&letters[0]));
 /// // A new version of the shop can handle it (replay it then), or it is not needed any longer:
 /// assert!(dead.delete(&letters[0].id).await?);
 /// # Ok(()) }
@@ -126,6 +127,18 @@ impl DeadLetters {
             transport: self.transport.clone(),
             after: String::new(),
             limit: DEFAULT_LIMIT,
+        }
+    }
+
+    /// Reads a dead letter; `None` if none has this id.
+    ///
+    /// # Errors
+    ///
+    /// [`DeadLetterError`] if the bus does not answer.
+    pub async fn get(&self, id: impl AsRef<str>) -> Result<Option<DeadLetter>, DeadLetterError> {
+        match id.as_ref().parse() {
+            Ok(id) => Ok(self.transport.get(id).await?.map(DeadLetter::from)),
+            Err(()) => Ok(None),
         }
     }
 
@@ -309,6 +322,10 @@ mod tests {
                 reason: String::new(),
             });
             Ok(letters.collect())
+        }
+
+        async fn get(&self, _: EntryId) -> Result<Option<DeadLetterEntry>, TransportError> {
+            Ok(None)
         }
 
         async fn replay(&self, _: EntryId) -> Result<bool, TransportError> {

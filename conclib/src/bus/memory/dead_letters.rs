@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use crate::bus::keys::Keys;
 use crate::bus::memory::MemoryBus;
-use crate::bus::memory::stream::StreamStore;
+use crate::bus::memory::stream::{StreamState, StreamStore};
 use crate::bus::transport::TransportError;
 use crate::bus::transport::stream::{DeadLetterEntry, DeadLetterStore, EntryId};
 
@@ -39,6 +39,11 @@ impl DeadLetterStore for MemoryDeadLetters {
             let page = behind.take(count);
             page.map(|(_, letter)| letter.clone()).collect()
         }))
+    }
+
+    async fn get(&self, id: EntryId) -> Result<Option<DeadLetterEntry>, TransportError> {
+        let found = |state: &mut StreamState| state.dead_letters.get(&id).cloned();
+        Ok(self.store.with(found))
     }
 
     async fn replay(&self, id: EntryId) -> Result<bool, TransportError> {

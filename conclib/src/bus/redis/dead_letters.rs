@@ -62,9 +62,13 @@ impl DeadLetterStore for RedisDeadLetters {
         self.range(format!("({after}"), "+".to_owned(), count).await
     }
 
+    async fn get(&self, id: EntryId) -> Result<Option<DeadLetterEntry>, TransportError> {
+        let mut found = self.range(id.to_string(), id.to_string(), 1).await?;
+        Ok(found.pop())
+    }
+
     async fn replay(&self, id: EntryId) -> Result<bool, TransportError> {
-        let found = self.range(id.to_string(), id.to_string(), 1).await?.pop();
-        let Some(letter) = found else {
+        let Some(letter) = self.get(id).await? else {
             return Ok(false);
         };
         // First appended, then deleted: two entries with the same key are handled once, but a message

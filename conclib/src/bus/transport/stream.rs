@@ -352,6 +352,9 @@ pub(crate) trait DeadLetterStore: Send + Sync {
         count: u32,
     ) -> Result<Vec<DeadLetterEntry>, TransportError>;
 
+    /// Reads a dead letter; `None` if none has this id.
+    async fn get(&self, id: EntryId) -> Result<Option<DeadLetterEntry>, TransportError>;
+
     /// Appends a dead letter to the stream, as a new message with the same key; false if no dead letter
     /// has this id.
     async fn replay(&self, id: EntryId) -> Result<bool, TransportError>;
