@@ -78,6 +78,7 @@
 //! | send a tenant or a trace id along with a message | [`Ask::attribute`](actor::Ask::attribute), [`RemoteAsk::attribute`](bus::RemoteAsk::attribute); read by [`Context::attributes`] |
 //! | see logs | they go to `tracing`: install a subscriber such as `tracing_subscriber::fmt`; [targets, spans and fields](docs::logging) |
 //! | know which message a handler's log is about | the span `handle`, [`Context::request_id`]; [logging](docs::logging) |
+//! | change a message while both sides run | [changing a message](docs::changing_a_message), [`ActorSystem::schemas`] |
 //! | restrict which clients may do what | [`Config::acl`], `rediss://`, `#[actor(private)]`; [security](docs::security) |
 //! | start Redis or a web server | `conclib::daemon` (feature `daemon`, Unix) |
 //!

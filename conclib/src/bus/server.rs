@@ -47,6 +47,7 @@ pub use end::ProxyEnd;
 use fence::Fence;
 use former::FormerHolder;
 use publisher::ReplyPublisher;
+use skew_log::SkewLog;
 use term::{LeaseTerm, TermEnd};
 use tracker::RequestTracker;
 
@@ -63,6 +64,7 @@ pub(crate) mod publisher;
 pub(crate) mod receiver;
 mod renewer;
 mod retry_after;
+pub(crate) mod skew_log;
 mod term;
 #[cfg(test)]
 mod tests;
@@ -152,6 +154,8 @@ pub(crate) struct ProxyShared {
     backlog: BacklogReader,
     /// Anomalies of all terms.
     pub(crate) log: LogOnce,
+    /// The messages that do not decode.
+    pub(crate) skew_log: Arc<SkewLog>,
     /// Another system serves the node: requests that no handler has begun are refused, those of all
     /// terms.
     is_revoked: Arc<AtomicBool>,
@@ -221,6 +225,7 @@ impl ProxyShared {
             counters: Arc::default(),
             backlog: BacklogReader::default(),
             log: LogOnce::default(),
+            skew_log: Arc::default(),
             is_revoked: Arc::default(),
             taken: Mutex::default(),
             fleet: None,

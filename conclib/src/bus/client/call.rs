@@ -162,7 +162,7 @@ impl<M: ActorMessage> Call<M> {
             let outcome = match outcome {
                 Err(error) if self.begin_retry(&error) => {
                     self.client.shared().counters.record_retry();
-                    self.log(id, Some(M::NAME)).failed(&error);
+                    self.log(id, Some(M::NAME)).failed(&error, M::SCHEMA);
                     continue;
                 }
                 Err(error) => Err(match &self.retry {
@@ -174,10 +174,10 @@ impl<M: ActorMessage> Call<M> {
             let urn = self.urn.as_ref().map_or("", Urn::as_str);
             let outcome = outcome.and_then(|contents| decode(&contents, urn));
             let counters = &self.client.shared().counters;
-            let what = (kind, self.durable.is_some(), M::NAME);
-            counters.record(what, self.stopwatch, &outcome);
+            let kind = (kind, self.durable.is_some());
+            counters.record::<M, T>(kind, self.stopwatch, &outcome);
             if let Err(error) = &outcome {
-                self.log(id, Some(M::NAME)).failed(error);
+                self.log(id, Some(M::NAME)).failed(error, M::SCHEMA);
             }
             return Poll::Ready(outcome);
         }

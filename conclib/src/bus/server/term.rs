@@ -181,5 +181,8 @@ fn begin_requests(
     let publisher = Arc::new(publisher);
     spawn_task(publisher::run(publisher.clone()));
     let (is_revoked, counters) = (shared.is_revoked.clone(), shared.counters.clone());
-    Arc::new(RequestTracker::new(publisher, is_revoked, counters))
+    let skew_log = shared.skew_log.clone();
+    Arc::new(RequestTracker::new(
+        publisher, is_revoked, counters, skew_log,
+    ))
 }

@@ -10,7 +10,9 @@ use crate::bus::protocol::Kind;
 use crate::bus::server::cancellations::CancelledRequests;
 use crate::bus::server::counters::{ProxyCounters, count};
 use crate::bus::server::publisher::ReplyPublisher;
+use crate::bus::server::skew_log::SkewLog;
 use crate::error::AskError;
+use crate::message::{CodecError, MessageSchema};
 use crate::reply::RequestId;
 use crate::reply::remote::{Origin, Outcome, Responder, ResponseSink};
 
@@ -22,6 +24,8 @@ pub(crate) struct RequestTracker {
     /// Another system serves the node: requests that no handler has begun are refused.
     is_revoked: Arc<AtomicBool>,
     counters: Arc<ProxyCounters>,
+    /// The messages that do not decode.
+    skew_log: Arc<SkewLog>,
 }
 
 impl RequestTracker {
@@ -29,12 +33,14 @@ impl RequestTracker {
         publisher: Arc<ReplyPublisher>,
         is_revoked: Arc<AtomicBool>,
         counters: Arc<ProxyCounters>,
+        skew_log: Arc<SkewLog>,
     ) -> Self {
         Self {
             publisher,
             cancelled: CancelledRequests::default(),
             is_revoked,
             counters,
+            skew_log,
         }
     }
 
@@ -122,6 +128,10 @@ impl ResponseSink for RequestTracker {
 
     fn tell_lost(&self, error: &AskError) {
         self.counters.lost_tells().record_error(error);
+    }
+
+    fn undecoded(&self, message: &str, error: &CodecError, schema: Option<MessageSchema>) {
+        self.skew_log.record(message, error, schema);
     }
 
     fn watch(&self, origin: Origin, responder: Weak<Responder>) {

@@ -7,6 +7,7 @@ use parking_lot::RwLock;
 
 use crate::bus::client::counters::MessageStats;
 use crate::error::{AskError, OutcomeCounters};
+use crate::message::{ActorMessage, MessageSchema};
 use crate::time::durations::{DurationRecorder, Stopwatch};
 
 /// The number of messages with counters of their own.
@@ -23,6 +24,7 @@ pub(super) struct CountersByMessage {
 
 #[derive(Default)]
 struct MessageCounters {
+    schema: Option<MessageSchema>,
     asks: OutcomeCounters,
     times: DurationRecorder,
 }
@@ -36,9 +38,17 @@ impl MessageCounters {
 
 impl CountersByMessage {
     /// Records the outcome of an ask.
-    pub(super) fn record<T>(
+    pub(super) fn record<M: ActorMessage, T>(
         &self,
-        message: &'static str,
+        stopwatch: Stopwatch,
+        outcome: &Result<T, AskError>,
+    ) {
+        self.record_named((M::NAME, M::SCHEMA), stopwatch, outcome);
+    }
+
+    fn record_named<T>(
+        &self,
+        (message, schema): (&'static str, Option<MessageSchema>),
         stopwatch: Stopwatch,
         outcome: &Result<T, AskError>,
     ) {
@@ -47,8 +57,13 @@ impl CountersByMessage {
         }
         let mut messages = self.messages.write();
         let is_known = messages.contains_key(message) || messages.len() < MAX_MESSAGES;
-        let name = if is_known { message } else { OTHER };
+        let (name, schema) = if is_known {
+            (message, schema)
+        } else {
+            (OTHER, None)
+        };
         let counters = messages.entry(name).or_default();
+        counters.schema = schema;
         counters.record(stopwatch, outcome);
     }
 
@@ -57,6 +72,7 @@ impl CountersByMessage {
         let messages = self.messages.read();
         let stats = messages.iter().map(|(name, counters)| MessageStats {
             message: Cow::Borrowed(*name),
+            schema: counters.schema.map(|schema| schema.line().into()),
             asks: counters.asks.read(),
             times: counters.times.read(),
         });
@@ -77,7 +93,7 @@ mod tests {
         for n in 0..MAX_MESSAGES + 100 {
             let name: &'static str = format!("Message{n}").leak();
             for _ in 0..3 {
-                counters.record(name, Stopwatch::default(), &Ok(()));
+                counters.record_named((name, None), Stopwatch::default(), &Ok(()));
             }
         }
         let stats = counters.read();

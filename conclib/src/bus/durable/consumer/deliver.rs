@@ -19,6 +19,7 @@ use crate::bus::server::fence::Fence;
 use crate::bus::server::publisher::too_large;
 use crate::envelope::RequestEnvelope;
 use crate::error::AskError;
+use crate::message::{CodecError, MessageSchema};
 use crate::reply::RequestId;
 use crate::reply::remote::{Origin, Outcome, Responder, ResponseSink};
 
@@ -60,6 +61,10 @@ impl ResponseSink for AckChannel {
 
     fn request_id(&self, origin: Origin) -> Option<RequestId> {
         Some(request_id(origin))
+    }
+
+    fn undecoded(&self, message: &str, error: &CodecError, schema: Option<MessageSchema>) {
+        self.shared.skew_log.record(message, error, schema);
     }
 }
 
