@@ -2,6 +2,7 @@
 
 use proc_macro2::TokenStream;
 use quote::quote;
+use syn::ext::IdentExt;
 use syn::{Attribute, Data, DeriveInput, Generics, LitStr, Type, parse_quote};
 
 use crate::attr::{Crate, Errors, located_in_expansion, place, read_options, value};
@@ -11,6 +12,7 @@ use retry::Retry;
 mod name;
 mod response;
 mod retry;
+mod schema;
 
 const OPTIONS: &[&str] = &["response", "name", "local", "durable", "retry", "crate"];
 
@@ -141,6 +143,7 @@ impl<'a> Message<'a> {
             )
         });
         let retry = retry.map(|retry| retry.expand(krate));
+        let schema = self.schema();
         let is_remote = self.local.is_none();
         let remote = is_remote.then(|| {
             // The error about a missing serde derive points at the type's name, or at the response.
@@ -162,10 +165,19 @@ impl<'a> Message<'a> {
                     ::core::option::Option::#wire;
                 #durable
                 #retry
+                #schema
             }
             #remote
             #check
         }
+    }
+
+    /// The fields of a message that may cross the bus, under the name as it is written.
+    fn schema(&self) -> Option<TokenStream> {
+        let written = self.name.as_ref().map(LitStr::value);
+        let name = written.unwrap_or_else(|| self.input.ident.unraw().to_string());
+        let is_remote = self.local.is_none();
+        is_remote.then(|| schema::expand(&self.krate, self.input, &name, &self.response))
     }
 
     /// The type's generics. If it has any, whether it can be sent or written depends on them.

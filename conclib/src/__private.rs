@@ -11,7 +11,9 @@ pub use crate::actor::{Actor, Context, Handler, HandlerNames, Handlers, Recipien
 pub use crate::envelope::{RawCall, RequestEnvelope};
 pub use crate::error::Failure;
 pub use crate::message::wire_name::ComposedName;
-pub use crate::message::{ActorMessage, NoMessage, RemoteMessage, WireCodec, WireName};
+pub use crate::message::{
+    ActorMessage, MessageSchema, NoMessage, RemoteMessage, WireCodec, WireName,
+};
 pub use crate::periodic::PeriodicActor;
 pub use crate::reply::{Limit, Reply};
 pub use crate::stop_reason::StopReason;

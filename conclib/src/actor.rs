@@ -154,7 +154,7 @@ mod into_actor;
 pub(crate) mod links;
 pub(crate) mod listing;
 pub(crate) mod not_handled;
-mod recipient;
+pub(crate) mod recipient;
 pub(crate) mod resources;
 mod send;
 pub(crate) mod snapshot;

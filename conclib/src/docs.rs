@@ -15,6 +15,9 @@ pub mod fleet {}
 #[doc = include_str!("../docs/logging.md")]
 pub mod logging {}
 
+#[doc = include_str!("../docs/changing-a-message.md")]
+pub mod changing_a_message {}
+
 #[doc = include_str!("../docs/metrics.md")]
 pub mod metrics {}
 

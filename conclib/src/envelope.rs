@@ -144,12 +144,13 @@ impl RequestEnvelope {
         if !self.matches::<M>() {
             return Err(self.unexpected());
         }
-        M::CODEC
-            .decode(&self.contents)
-            .map_err(|error| UnexpectedMessage {
+        M::CODEC.decode(&self.contents).map_err(|error| {
+            self.responder.undecoded::<M>(&error);
+            UnexpectedMessage {
                 message: self.message.clone(),
                 malformed: Some(error),
-            })
+            }
+        })
     }
 
     /// Sends the response: a value of the response type of the message.
@@ -202,6 +203,7 @@ impl RequestEnvelope {
                 Some((message, reply))
             }
             Err(error) => {
+                self.responder.undecoded::<M>(&error);
                 self.responder.refuse(AskError::BadRequest {
                     reason: error.to_string(),
                 });

@@ -82,6 +82,7 @@
 //! | know which message a handler's log is about | the span `handle`, [`Context::request_id`]; [logging](docs::logging) |
 //! | follow a request through all processes | [`Config::propagator`], with the crate `conclib-opentelemetry`; [tracing](docs::tracing) |
 //! | see leases, members, queues and the server of a bus | [`monitor`] |
+//! | change a message while both sides run | [changing a message](docs::changing_a_message), [`ActorSystem::schemas`] |
 //! | restrict which clients may do what | [`Config::acl`], `rediss://`, `#[actor(private)]`; [security](docs::security) |
 //! | start Redis or a web server | `conclib::daemon` (feature `daemon`, Unix) |
 //!

@@ -10,12 +10,14 @@ use serde::{Deserialize, Serialize};
 use crate::time::backoff::Backoff;
 #[cfg(feature = "bus")]
 pub use named::NamedMessage;
+pub use schema::MessageSchema;
 pub use wire_name::WireName;
 
 pub(crate) mod attributes;
 mod length_check;
 #[cfg(feature = "bus")]
 mod named;
+mod schema;
 pub(crate) mod wire_name;
 
 /// The deepest nesting of arrays and maps that is read from a peer. Each level takes stack, and a
@@ -87,6 +89,10 @@ pub trait ActorMessage: Sized + Send + 'static {
     /// the first and the longest one; `retry = "10s"` makes all of them equal. The sender's type decides,
     /// since the pauses travel with the message.
     const RETRY: Option<Backoff> = None;
+
+    /// Its fields and its response as a line, for logs and to compare versions; `None` for a message that stays in the
+    /// process, and if it is written by hand and does not say.
+    const SCHEMA: Option<MessageSchema> = None;
 }
 
 /// A message that may cross the bus: every `#[derive(ActorMessage)]` without `#[message(local)]`.

@@ -12,6 +12,7 @@ pub use crate::actor::failure_event::FailureEvent;
 pub use crate::core::{ActorFailure, LookupError};
 pub use crate::supervision::lifecycle::{Lifecycle, Supervised, Unsupervised};
 pub use on_demand::{OnDemand, OnDemandActors, OnDemandError};
+pub use schemas::HandledMessage;
 pub use shutdown::{Shutdown, ShutdownReport};
 pub use spawn::{Spawn, SpawnError};
 
@@ -20,6 +21,7 @@ mod deadline;
 mod lookup;
 pub(crate) mod metrics;
 mod on_demand;
+mod schemas;
 mod shutdown;
 pub(crate) mod snapshot;
 mod spawn;

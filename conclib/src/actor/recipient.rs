@@ -12,7 +12,7 @@ use crate::actor::stopped;
 use crate::actor::{Ask, Forward, Tell};
 use crate::error::{AskError, AskErrorKind, TellError};
 use crate::mailbox::{Closed, Ticket};
-use crate::message::ActorMessage;
+use crate::message::{ActorMessage, MessageSchema};
 use crate::reply::Reply;
 use crate::stop_reason::StopReason;
 use crate::urn::Urn;
@@ -374,7 +374,12 @@ pub(crate) enum Goal<'a> {
         entry: &'a dyn Any,
         name: &'a mut &'static str,
     },
+    /// The messages that may come from the bus.
+    Messages(&'a mut Vec<MessageTypeName>),
 }
+
+/// The name of a message, and its fields if its type says.
+pub(crate) type MessageTypeName = (&'static str, Option<MessageSchema>);
 
 impl<'a> RecipientQuery<'a> {
     pub(crate) fn new<M: ActorMessage>(
@@ -388,6 +393,12 @@ impl<'a> RecipientQuery<'a> {
     /// A query that sets the name of the message in this entry.
     pub(crate) fn for_name(entry: &'a dyn Any, name: &'a mut &'static str) -> Self {
         let goal = Goal::Name { entry, name };
+        Self { goal }
+    }
+
+    /// A query that lists the messages which may come from the bus.
+    pub(crate) fn for_messages(messages: &'a mut Vec<MessageTypeName>) -> Self {
+        let goal = Goal::Messages(messages);
         Self { goal }
     }
 }

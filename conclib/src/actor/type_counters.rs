@@ -14,8 +14,10 @@ use std::sync::{Arc, LazyLock, Weak};
 use parking_lot::{Mutex, RwLock};
 
 use crate::actor::failure_event::handler_names;
-use crate::actor::{HandlerNames, Handlers};
+use crate::actor::recipient::MessageTypeName;
+use crate::actor::{HandlerNames, Handlers, RecipientQuery};
 use crate::error::AskErrorKind;
+use crate::error::panics::catch;
 use crate::stop_reason::StopKind;
 
 use times::TypeTimes;
@@ -115,6 +117,8 @@ pub(crate) struct TypeCounters {
     pub(crate) name: &'static str,
     /// The names of the handlers; the last ones are those of all that have no number of their own.
     pub(crate) handlers: Vec<HandlerNames>,
+    /// Lists the messages that the type handles.
+    messages: fn() -> Vec<MessageTypeName>,
     /// The times of messages, by handler.
     times: Arc<TypeTimes>,
     threads: Mutex<Threads>,
@@ -183,10 +187,15 @@ impl TypeCounters {
     /// New counters of a type, with a number of their own.
     pub(crate) fn new<A: Handlers>() -> Arc<Self> {
         let numbers = (0..A::HANDLERS).chain([u16::MAX - 1]);
-        Self::with(type_name::<A>(), numbers.map(handler_names::<A>).collect())
+        let handlers = numbers.map(handler_names::<A>).collect();
+        Self::with(type_name::<A>(), handlers, messages_of::<A>)
     }
 
-    fn with(name: &'static str, handlers: Vec<HandlerNames>) -> Arc<Self> {
+    fn with(
+        name: &'static str,
+        handlers: Vec<HandlerNames>,
+        messages: fn() -> Vec<MessageTypeName>,
+    ) -> Arc<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         let number = TypeNumber(NEXT.fetch_add(1, Ordering::Relaxed));
         let times = Arc::new(TypeTimes::new(handlers.len()));
@@ -198,6 +207,7 @@ impl TypeCounters {
                 running: Vec::new(),
             }),
             handlers,
+            messages,
             times,
             reported_handled: AtomicU64::new(0),
         });
@@ -207,6 +217,11 @@ impl TypeCounters {
 
     pub(crate) fn number(&self) -> TypeNumber {
         self.number
+    }
+
+    /// The messages from the bus that actors of the type handle.
+    pub(crate) fn messages(&self) -> Vec<MessageTypeName> {
+        (self.messages)()
     }
 
     /// The counters of a thread that counts for the first time.
@@ -238,6 +253,16 @@ impl TypeCounters {
         }
         TypeCounts(sums)
     }
+}
+
+/// The messages of a type, also if hand-written code for them panics.
+fn messages_of<A: Handlers>() -> Vec<MessageTypeName> {
+    let mut messages = Vec::new();
+    let listed = catch(|| A::recipient(&mut RecipientQuery::for_messages(&mut messages)));
+    if listed.is_err() {
+        messages.clear();
+    }
+    messages
 }
 
 impl Drop for TypeCounters {
@@ -342,7 +367,7 @@ mod tests {
 
     #[test]
     fn threads_count_together_also_after_their_ends() {
-        let counters = TypeCounters::with("Worker", Vec::new());
+        let counters = TypeCounters::with("Worker", Vec::new(), Vec::new);
         let number = counters.number();
         let count = move || (0..1_000).for_each(|_| number.count(LOST));
         let threads: Vec<_> = (0..4).map(|_| std::thread::spawn(count)).collect();
@@ -362,7 +387,7 @@ mod tests {
 
     #[test]
     fn threads_that_come_and_go_take_no_memory() {
-        let counters = TypeCounters::with("Worker", Vec::new());
+        let counters = TypeCounters::with("Worker", Vec::new(), Vec::new);
         let number = counters.number();
         for _ in 0..200 {
             let thread = std::thread::spawn(move || number.count(LOST));
@@ -374,9 +399,9 @@ mod tests {
 
     #[test]
     fn counters_of_systems_that_are_gone_take_no_memory() {
-        let kept = TypeCounters::with("Kept", Vec::new());
+        let kept = TypeCounters::with("Kept", Vec::new(), Vec::new);
         for _ in 0..1_000 {
-            let counters = TypeCounters::with("Worker", Vec::new());
+            let counters = TypeCounters::with("Worker", Vec::new(), Vec::new);
             let number = counters.number();
             number.count(LOST);
             drop(counters);

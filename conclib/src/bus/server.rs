@@ -48,6 +48,7 @@ use fence::Fence;
 use former::FormerHolder;
 use operator::OperatorQueue;
 use publisher::ReplyPublisher;
+use skew_log::SkewLog;
 use term::{LeaseTerm, TermEnd};
 use tracker::RequestTracker;
 
@@ -65,6 +66,7 @@ pub(crate) mod publisher;
 pub(crate) mod receiver;
 mod renewer;
 mod retry_after;
+pub(crate) mod skew_log;
 mod term;
 #[cfg(test)]
 mod tests;
@@ -156,6 +158,8 @@ pub(crate) struct ProxyShared {
     backlog: BacklogReader,
     /// Anomalies of all terms.
     pub(crate) log: LogOnce,
+    /// The messages that do not decode.
+    pub(crate) skew_log: Arc<SkewLog>,
     /// Another system serves the node: requests that no handler has begun are refused, those of all
     /// terms.
     is_revoked: Arc<AtomicBool>,
@@ -226,6 +230,7 @@ impl ProxyShared {
             operators: OperatorQueue::default(),
             backlog: BacklogReader::default(),
             log: LogOnce::default(),
+            skew_log: Arc::default(),
             is_revoked: Arc::default(),
             taken: Mutex::default(),
             fleet: None,

@@ -17,6 +17,8 @@ impl RecipientQuery<'_> {
                     *slot = recipient::<A, M>(found.clone());
                 }
             }
+            Goal::Messages(messages) if M::WIRE.is_some() => messages.push((M::NAME, M::SCHEMA)),
+            Goal::Messages(_) => {}
             Goal::Name { entry, name } => {
                 let message = entry.downcast_ref().and_then(A::peek);
                 let of_pool = || entry.downcast_ref().and_then(Pool::<A>::peek);

@@ -13,8 +13,8 @@ use tracing::Span;
 use super::dropped;
 use crate::deadlock::{Participant, PendingReply};
 use crate::error::{AskError, AskErrorKind, Delivered};
-use crate::message::CodecError;
 use crate::message::attributes::Attributes;
+use crate::message::{ActorMessage, CodecError, MessageSchema};
 use crate::reply::RequestId;
 use crate::reply::held::{HeldAttributes, HeldBytes};
 use crate::reply::incoming::Incoming;
@@ -56,6 +56,9 @@ pub(crate) trait ResponseSink: Send + Sync {
 
     /// Notes that a tell was lost before a handler has begun it: its sender does not hear of that.
     fn tell_lost(&self, _error: &AskError) {}
+
+    /// Notes that a message does not decode as the type of its handler, whose fields are those of `schema`.
+    fn undecoded(&self, _message: &str, _error: &CodecError, _schema: Option<MessageSchema>) {}
 
     /// True if another system serves by now: requests that no handler has begun are not to be begun.
     fn is_revoked(&self) -> bool {
@@ -196,6 +199,11 @@ impl Responder {
     pub(crate) fn with_sink(mut self, sink: Arc<dyn ResponseSink>) -> Self {
         self.sink = sink;
         self
+    }
+
+    /// Notes that the request does not decode as the message `M`.
+    pub(crate) fn undecoded<M: ActorMessage>(&self, error: &CodecError) {
+        self.sink.undecoded(M::NAME, error, M::SCHEMA);
     }
 
     /// The id of the request in logs. Computed here, since few requests are logged.

@@ -13,7 +13,6 @@ use tokio::time::Instant;
 use crate::bus::client::ProxyClient;
 use crate::bus::client::batch::InlineBatch;
 use crate::bus::client::call_span::{CallKind, CallSpan};
-use crate::bus::client::counters::OTHER;
 use crate::bus::client::durable_call::{Delay, DurableCall, IdempotencyKey};
 use crate::bus::client::request_log::RequestLog;
 use crate::bus::client::retry::Retry;
@@ -184,7 +183,7 @@ impl<M: ActorMessage> Call<M> {
             let outcome = match outcome {
                 Err(error) if self.begin_retry(&error) => {
                     self.client.shared().counters.record_retry();
-                    self.log(id).failed(&error);
+                    self.log(id).failed(&error, M::SCHEMA);
                     continue;
                 }
                 Err(error) => Err(match &self.retry {
@@ -196,17 +195,15 @@ impl<M: ActorMessage> Call<M> {
             let urn = self.urn.as_ref().map_or("", Urn::as_str);
             let outcome = outcome.and_then(|contents| decode(&contents, urn, &self.name));
             let counters = &self.client.shared().counters;
-            let message = match self.name {
-                Cow::Borrowed(name) => name,
-                Cow::Owned(_) => OTHER, // whatever a tool was told
-            };
-            let what = (kind, self.durable.is_some(), message);
-            counters.record(what, self.stopwatch, &outcome);
+            let what = (kind, self.durable.is_some());
+            counters.record::<M, T>(what, self.stopwatch, &outcome);
             let span = mem::replace(&mut self.span, CallSpan::none());
             span.set_retries(self.retries());
             match &outcome {
                 Ok(_) => span.end(),
-                Err(error) => span.end_failed(error, || self.log(id).failed(error)),
+                Err(error) => {
+                    span.end_failed(error, || self.log(id).failed(error, M::SCHEMA));
+                }
             }
             return Poll::Ready(outcome);
         }

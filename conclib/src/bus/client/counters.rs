@@ -10,10 +10,10 @@ use crate::bus::fleet::stats::MemberCounts;
 use crate::bus::link::log_once::AnomalyCount;
 use crate::bus::protocol::Kind;
 use crate::error::{AskError, OutcomeCounters, OutcomeCounts};
+use crate::message::ActorMessage;
 use crate::time::durations::{DurationHistogram, Stopwatch};
 
 use by_message::CountersByMessage;
-pub(super) use by_message::OTHER;
 
 mod by_message;
 
@@ -65,6 +65,8 @@ pub struct ClientStats {
 pub struct MessageStats {
     /// The name of the message, or `_OTHER`.
     pub message: Cow<'static, str>,
+    /// Its fields and its response, as the client knows them: see [`MessageSchema`](crate::message::MessageSchema).
+    pub schema: Option<Cow<'static, str>>,
     /// The outcomes, as their callers see them.
     pub asks: OutcomeCounts,
     /// The times until the callers had their outcomes, repetitions by `.retry()` included.
@@ -84,9 +86,9 @@ pub(super) struct ClientCounters {
 
 impl ClientCounters {
     /// Records the outcome of a request, which has taken the time of `stopwatch`.
-    pub(super) fn record<T>(
+    pub(super) fn record<M: ActorMessage, T>(
         &self,
-        (kind, is_durable, message): (Kind, bool, &'static str),
+        (kind, is_durable): (Kind, bool),
         stopwatch: Stopwatch,
         outcome: &Result<T, AskError>,
     ) {
@@ -97,7 +99,7 @@ impl ClientCounters {
         };
         of_kind.record(outcome);
         if cfg!(feature = "metrics") && kind == Kind::Ask {
-            self.messages.record(message, stopwatch, outcome);
+            self.messages.record::<M, T>(stopwatch, outcome);
         }
     }
 

@@ -5,6 +5,7 @@ use tracing::{debug, field};
 
 use crate::bus::link::request_id::request_id;
 use crate::error::AskError;
+use crate::message::MessageSchema;
 use crate::reply::remote::Origin;
 
 /// A request, as the log names it.
@@ -35,8 +36,14 @@ impl RequestLog<'_> {
         log!(self, "sending a request");
     }
 
-    pub(super) fn failed(&self, error: &AskError) {
-        log!(self, "a request failed", %error);
+    /// The reader of a log may compare the schema with that of the other side, if one of them cannot read the other's.
+    pub(super) fn failed(&self, error: &AskError, schema: Option<MessageSchema>) {
+        let is_unread = matches!(
+            error,
+            AskError::BadRequest { .. } | AskError::BadResponse { .. }
+        );
+        let schema = schema.filter(|_| is_unread).map(MessageSchema::line);
+        log!(self, "a request failed", %error, schema);
     }
 
     pub(super) fn dropped(&self) {

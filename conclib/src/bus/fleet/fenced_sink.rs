@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use crate::bus::fleet::membership::Membership;
 use crate::error::AskError;
+use crate::message::{CodecError, MessageSchema};
 use crate::reply::RequestId;
 use crate::reply::remote::{Origin, Outcome, Responder, ResponseSink};
 use crate::trace::Propagate;
@@ -38,6 +39,10 @@ impl ResponseSink for FencedSink {
 
     fn tell_lost(&self, error: &AskError) {
         self.inner.tell_lost(error);
+    }
+
+    fn undecoded(&self, message: &str, error: &CodecError, schema: Option<MessageSchema>) {
+        self.inner.undecoded(message, error, schema);
     }
 
     fn is_given_up(&self, origin: Origin) -> bool {

@@ -180,7 +180,5 @@ fn begin_requests(shared: &Arc<ProxyShared>, epoch: Epoch, fence: &Arc<Fence>) -
     let publisher = ReplyPublisher::new(transport, epoch, fence.clone(), config, log);
     let publisher = Arc::new(publisher);
     spawn_task(publisher::run(publisher.clone()));
-    let (is_revoked, counters) = (shared.is_revoked.clone(), shared.counters.clone());
-    let propagator = config.propagator.clone();
-    RequestTracker::new(publisher, is_revoked, counters, propagator)
+    RequestTracker::new(publisher, shared)
 }

@@ -7,10 +7,13 @@ use tokio::time::Instant;
 
 use crate::bus::link::request_id::request_id;
 use crate::bus::protocol::Kind;
+use crate::bus::server::ProxyShared;
 use crate::bus::server::cancellations::CancelledRequests;
 use crate::bus::server::counters::{ProxyCounters, count};
 use crate::bus::server::publisher::ReplyPublisher;
+use crate::bus::server::skew_log::SkewLog;
 use crate::error::AskError;
+use crate::message::{CodecError, MessageSchema};
 use crate::reply::RequestId;
 use crate::reply::remote::{Origin, Outcome, Responder, ResponseSink};
 use crate::trace::{Propagate, SharedPropagator};
@@ -27,22 +30,20 @@ pub(crate) struct RequestTracker {
     knows_all: bool,
     /// Reads the trace contexts of requests.
     propagator: Option<SharedPropagator>,
+    /// The messages that do not decode.
+    skew_log: Arc<SkewLog>,
 }
 
 impl RequestTracker {
-    pub(super) fn new(
-        publisher: Arc<ReplyPublisher>,
-        is_revoked: Arc<AtomicBool>,
-        counters: Arc<ProxyCounters>,
-        propagator: Option<SharedPropagator>,
-    ) -> Self {
+    pub(super) fn new(publisher: Arc<ReplyPublisher>, shared: &ProxyShared) -> Self {
         Self {
             publisher,
             cancelled: CancelledRequests::default(),
-            is_revoked,
-            counters,
+            is_revoked: shared.is_revoked.clone(),
+            counters: shared.counters.clone(),
             knows_all: true,
-            propagator,
+            propagator: shared.config.propagator.clone(),
+            skew_log: shared.skew_log.clone(),
         }
     }
 
@@ -158,6 +159,10 @@ impl ResponseSink for RequestTracker {
 
     fn tell_lost(&self, error: &AskError) {
         self.counters.lost_tells().record_error(error);
+    }
+
+    fn undecoded(&self, message: &str, error: &CodecError, schema: Option<MessageSchema>) {
+        self.skew_log.record(message, error, schema);
     }
 
     fn watch(&self, origin: Origin, responder: Weak<Responder>) {

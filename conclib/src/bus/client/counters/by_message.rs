@@ -7,13 +7,14 @@ use parking_lot::RwLock;
 
 use crate::bus::client::counters::MessageStats;
 use crate::error::{AskError, OutcomeCounters};
+use crate::message::{ActorMessage, MessageSchema};
 use crate::time::durations::{DurationRecorder, Stopwatch};
 
 /// The number of messages with counters of their own.
 const MAX_MESSAGES: usize = 512;
 
 /// The name of all other messages.
-pub(in crate::bus::client) const OTHER: &str = "_OTHER";
+const OTHER: &str = "_OTHER";
 
 /// Counters by the name of the message. The names are those of types, and not a peer's.
 #[derive(Default)]
@@ -23,6 +24,7 @@ pub(super) struct CountersByMessage {
 
 #[derive(Default)]
 struct MessageCounters {
+    schema: Option<MessageSchema>,
     asks: OutcomeCounters,
     times: DurationRecorder,
 }
@@ -36,9 +38,19 @@ impl MessageCounters {
 
 impl CountersByMessage {
     /// Records the outcome of an ask.
-    pub(super) fn record<T>(
+    pub(super) fn record<M: ActorMessage, T>(
         &self,
-        message: &'static str,
+        stopwatch: Stopwatch,
+        outcome: &Result<T, AskError>,
+    ) {
+        // A message whose name is not that of a type may have any.
+        let name = if M::NAME.is_empty() { OTHER } else { M::NAME };
+        self.record_named((name, M::SCHEMA), stopwatch, outcome);
+    }
+
+    fn record_named<T>(
+        &self,
+        (message, schema): (&'static str, Option<MessageSchema>),
         stopwatch: Stopwatch,
         outcome: &Result<T, AskError>,
     ) {
@@ -47,8 +59,13 @@ impl CountersByMessage {
         }
         let mut messages = self.messages.write();
         let is_known = messages.contains_key(message) || messages.len() < MAX_MESSAGES;
-        let name = if is_known { message } else { OTHER };
+        let (name, schema) = if is_known {
+            (message, schema)
+        } else {
+            (OTHER, None)
+        };
         let counters = messages.entry(name).or_default();
+        counters.schema = schema;
         counters.record(stopwatch, outcome);
     }
 
@@ -57,6 +74,7 @@ impl CountersByMessage {
         let messages = self.messages.read();
         let stats = messages.iter().map(|(name, counters)| MessageStats {
             message: Cow::Borrowed(*name),
+            schema: counters.schema.map(|schema| schema.line().into()),
             asks: counters.asks.read(),
             times: counters.times.read(),
         });
@@ -77,7 +95,7 @@ mod tests {
         for n in 0..MAX_MESSAGES + 100 {
             let name: &'static str = format!("Message{n}").leak();
             for _ in 0..3 {
-                counters.record(name, Stopwatch::default(), &Ok(()));
+                counters.record_named((name, None), Stopwatch::default(), &Ok(()));
             }
         }
         let stats = counters.read();

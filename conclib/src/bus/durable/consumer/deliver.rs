@@ -19,6 +19,7 @@ use crate::bus::server::fence::Fence;
 use crate::bus::server::publisher::too_large;
 use crate::envelope::RequestEnvelope;
 use crate::error::AskError;
+use crate::message::{CodecError, MessageSchema};
 use crate::reply::RequestId;
 use crate::reply::remote::{Origin, Outcome, Responder, ResponseSink};
 use crate::trace::Propagate;
@@ -65,6 +66,10 @@ impl ResponseSink for AckChannel {
 
     fn propagator(&self) -> Option<&dyn Propagate> {
         self.shared.config.propagator.as_deref()
+    }
+
+    fn undecoded(&self, message: &str, error: &CodecError, schema: Option<MessageSchema>) {
+        self.shared.skew_log.record(message, error, schema);
     }
 }
 
