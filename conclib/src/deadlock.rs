@@ -80,7 +80,10 @@ pub(crate) fn current_waits(
     // Read after the waits, as in the search for cycles.
     let now = actor.execution();
     let current = waits.into_iter().filter(|wait| wait.execution == now);
-    let shown = current.filter_map(|wait| Some((wait.edge.target()?, wait.edge.event())));
+    let shown = current.filter_map(|wait| {
+        let target = wait.edge.target().or_else(|| wait.edge.keeper())?;
+        Some((target, wait.edge.event()))
+    });
     shown.collect()
 }
 
@@ -108,6 +111,15 @@ impl Edge {
             Self::Actor(..) => return None,
         };
         (!target.has_ended()).then_some(target)
+    }
+
+    /// The actor whose handler keeps the reply that the edge waits for.
+    fn keeper(&self) -> Option<Arc<dyn Participant>> {
+        let keeper = match self {
+            Self::Reply(pending) => pending.keeper()?,
+            Self::Actor(..) => return None,
+        };
+        (!keeper.has_ended()).then_some(keeper)
     }
 
     fn waits_for(&self, pending: &Arc<dyn PendingReply>) -> bool {

@@ -62,6 +62,11 @@ pub(crate) trait Participant: Send + Sync {
 pub(crate) trait PendingReply: Send + Sync {
     /// The actor that is to reply; `None` once the reply is there, and if that actor is not known.
     fn responder(&self) -> Option<Arc<dyn Participant>>;
+    /// The actor whose handler keeps the reply for later. Any code may own it by now, so that the asker does not
+    /// certainly wait for that actor.
+    fn keeper(&self) -> Option<Arc<dyn Participant>> {
+        None
+    }
     /// Makes another actor the one that is to reply.
     fn assign_to(&self, actor: &Arc<dyn Participant>);
     /// Ends the ask with an error.

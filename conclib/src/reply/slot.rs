@@ -22,10 +22,9 @@ pub(super) struct Slot<R> {
     state: Mutex<SlotState<R>>,
     /// The moment up to which the asker waits.
     deadline: Option<CompactInstant>,
-    /// The actor that is to reply, for deadlock detection; `None` if the asker is not an actor. The
-    /// inner `None` means that a handler keeps the reply for later, when any code may own it. Weak:
-    /// an ask in a mailbox must not keep that mailbox alive.
-    responder: Option<Mutex<Option<Weak<dyn Participant>>>>,
+    /// The actor that is to reply, for deadlock detection; `None` if the asker is not an actor. Weak:
+    /// an ask in a mailbox must not keep that mailbox alive. Locked before the state.
+    responder: Option<Mutex<Weak<dyn Participant>>>,
     /// The attributes of the message, if it was sent with any.
     attributes: Option<Arc<Attributes>>,
     /// The span of the asker, if a subscriber wants that of the handler.
@@ -39,6 +38,9 @@ struct SlotState<R> {
     value: Value<R>,
     /// True if a handler has started on the message; set only for asks with a deadline.
     started: bool,
+    /// True if a handler of the responder keeps the reply for later, when any code may own it; changes only under
+    /// the lock of the responder.
+    is_kept: bool,
     /// True if the asker has gone without an answer.
     abandoned: bool,
     /// The wakers of tasks that wait for the end of the ask.
@@ -109,11 +111,12 @@ impl<R> Slot<R> {
                 asker,
                 value: Value::Empty,
                 started: false,
+                is_kept: false,
                 abandoned: false,
                 ended: WakerSet::default(),
             }),
             deadline: deadline.map(CompactInstant::from),
-            responder: responder.map(|responder| Mutex::new(Some(responder))),
+            responder: responder.map(Mutex::new),
             attributes,
             asker_span,
         }
@@ -142,11 +145,22 @@ impl<R> Slot<R> {
         Some(slot.clone())
     }
 
-    pub(super) fn set_responder(&self, actor: Option<Weak<dyn Participant>>) {
+    /// Notes that a handler of the responder keeps the reply.
+    pub(super) fn keep(&self) {
         if let Some(responder) = &self.responder {
-            let before = mem::replace(&mut *responder.lock(), actor);
-            drop(before); // outside the lock
+            let _responder = responder.lock();
+            self.lock().is_kept = true;
         }
+    }
+
+    /// The responder while the reply is wanted, if a handler of it keeps the reply or not.
+    fn responder_that(&self, keeps: bool) -> Option<Arc<dyn Participant>> {
+        let responder = self.responder.as_ref()?.lock();
+        let state = self.lock();
+        let is_wanted = matches!(state.value, Value::Empty);
+        let is_kept = state.is_kept;
+        drop(state);
+        (is_wanted && is_kept == keeps).then(|| responder.upgrade())?
     }
 
     pub(super) fn is_wanted(&self) -> bool {
@@ -285,13 +299,21 @@ impl<R> Slot<R> {
 
 impl<R: Send + 'static> PendingReply for Slot<R> {
     fn responder(&self) -> Option<Arc<dyn Participant>> {
-        let responder = self.responder.as_ref()?;
-        let responder = responder.lock().as_ref().and_then(Weak::upgrade);
-        responder.filter(|_| self.is_wanted())
+        self.responder_that(false)
+    }
+
+    fn keeper(&self) -> Option<Arc<dyn Participant>> {
+        self.responder_that(true)
     }
 
     fn assign_to(&self, actor: &Arc<dyn Participant>) {
-        self.set_responder(Some(Arc::downgrade(actor)));
+        let Some(responder) = &self.responder else {
+            return;
+        };
+        let mut responder = responder.lock();
+        let before = mem::replace(&mut *responder, Arc::downgrade(actor));
+        self.lock().is_kept = false;
+        drop((responder, before)); // outside the lock
     }
 
     fn refuse(&self, error: AskError) {
