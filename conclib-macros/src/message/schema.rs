@@ -1,12 +1,12 @@
 //! The fields of a message as a line, for people and to compare versions: `Double { n: u32 } -> u64`.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Delimiter, Punct, Spacing, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
 use syn::ext::IdentExt;
 use syn::punctuated::Punctuated;
 use syn::{Attribute, Data, DeriveInput, Expr, ExprLit, Field, Fields, Lit, Meta, Token, Type};
 
-use crate::attr::{Crate, written};
+use crate::attr::Crate;
 
 /// The constant of a message.
 pub(super) fn expand(
@@ -37,7 +37,11 @@ fn line(input: &DeriveInput, name: &str, response: &Type) -> String {
         }
         Data::Union(_) => name.to_owned(), // an error of its own
     };
-    format!("{}{declaration} -> {}", attributes.rest, written(response))
+    format!(
+        "{}{declaration} -> {}",
+        attributes.rest,
+        canonical(response)
+    )
 }
 
 /// Fields in their brackets, behind the name of what they belong to.
@@ -54,7 +58,7 @@ fn fields(fields: &Fields) -> String {
 
 fn field(field: &Field) -> Option<String> {
     let attributes = SerdeAttributes::of(&field.attrs);
-    let ty = written(&field.ty);
+    let ty = canonical(&field.ty);
     match &field.ident {
         Some(ident) => attributes.describe(&ident.unraw().to_string(), &format!(": {ty}")),
         None => attributes.describe(&ty, ""),
@@ -99,7 +103,7 @@ impl SerdeAttributes {
             }
             _ => {
                 self.rest.push_str("#[serde(");
-                self.rest.push_str(&written(meta));
+                self.rest.push_str(&canonical(meta));
                 self.rest.push_str(")] ");
             }
         }
@@ -111,6 +115,59 @@ impl SerdeAttributes {
         let mark = if self.has_default { "?" } else { "" };
         let rest = &self.rest;
         (!self.is_skipped).then(|| format!("{rest}{name}{mark}{after}"))
+    }
+}
+
+/// Tokens with spaces by rules of our own: those of a compiler may change, and lines are compared.
+fn canonical(tokens: impl ToTokens) -> String {
+    let mut text = String::new();
+    write(tokens.to_token_stream(), &mut text);
+    text
+}
+
+fn write(tokens: TokenStream, text: &mut String) {
+    for token in tokens {
+        match token {
+            TokenTree::Group(group) => {
+                let (open, close) = match group.delimiter() {
+                    Delimiter::Parenthesis => ("(", ")"),
+                    Delimiter::Bracket => ("[", "]"),
+                    Delimiter::Brace => ("{", "}"),
+                    Delimiter::None => ("", ""),
+                };
+                if open == "[" && text.ends_with(is_word) {
+                    text.push(' '); // as in `&mut [u8]`
+                }
+                text.push_str(open);
+                write(group.stream(), text);
+                text.push_str(close);
+            }
+            TokenTree::Punct(mark) => write_mark(&mark, text),
+            word => {
+                if text.ends_with(is_word) {
+                    text.push(' ');
+                }
+                text.push_str(&word.to_string());
+            }
+        }
+    }
+}
+
+fn is_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_' || c == '"'
+}
+
+fn write_mark(mark: &Punct, text: &mut String) {
+    let is_alone = mark.spacing() == Spacing::Alone && !text.ends_with(':');
+    match mark.as_char() {
+        ',' => text.push_str(", "),
+        ';' => text.push_str("; "),
+        '=' => text.push_str(" = "),
+        '+' => text.push_str(" + "),
+        '-' => text.push_str(" -"),
+        '>' if text.ends_with('-') => text.push_str("> "),
+        ':' if is_alone => text.push_str(": "),
+        mark => text.push(mark),
     }
 }
 
@@ -171,6 +228,22 @@ mod tests {
             "#[serde(rename_all = \"camelCase\")] Order { no: u32, type?: BTreeMap<String, [u8; 4]>, \
              #[serde(flatten)] rest: std::collections::HashMap<String, Value> } -> u64",
         );
+    }
+
+    #[test]
+    fn types_are_written_with_spaces_of_our_own() {
+        for (ty, expected) in [
+            ("a :: b :: Map < K , Vec < u8 > >", "a::b::Map<K, Vec<u8>>"),
+            (
+                "Box<dyn  Fn(&'static str)->u32+Send>",
+                "Box<dyn Fn(&'static str) -> u32 + Send>",
+            ),
+            ("([u8;4],(),&'a mut [ T ])", "([u8; 4], (), &'a mut [T])"),
+            ("<T as Of<Item=u8>>::Out", "<T as Of<Item = u8>>::Out"),
+        ] {
+            let ty: Type = syn::parse_str(ty).unwrap();
+            assert_eq!(canonical(ty), expected);
+        }
     }
 
     #[test]
