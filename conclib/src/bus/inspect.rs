@@ -8,6 +8,8 @@ mod inspector;
 pub(crate) mod member;
 pub(crate) mod message;
 mod order;
+#[cfg(test)]
+mod tests;
 
 pub use inspector::{
     ActorOf, Audit, FleetActors, FromMember, InspectError, Inspector, MemberAddress, MemberStage,

@@ -7,6 +7,10 @@ use bytes::Bytes;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
+use crate::bus::inspect::message::{
+    self as inspect, Action, ActionRequest, ActorPage, ActorsQuery, Cursor, Refusal, TreeQuery,
+    VERSION, Versioned, read_query,
+};
 use crate::bus::keys::Keys;
 use crate::bus::protocol::{Answer, Kind, Received, Request, decode_reply, encode_reply};
 use crate::bus::transport::fleet::{MAX_SHARED, MemberProfile, MemberState};
@@ -164,6 +168,58 @@ target!(malformed_replies, replies(), |bytes: Vec<u8>| {
         }
         Err(problem) => assert!(problem.to_string().len() < 1000),
     }
+});
+
+/// Inspections and actions of a version.
+fn inspections() -> Vec<Vec<u8>> {
+    let urn = Urn::unchecked("rich");
+    let action = ActionRequest {
+        action: Action::SetLogFilter {
+            filter: "debug".to_owned(),
+            duration: Duration::from_secs(5),
+        },
+        operator: "ann".to_owned(),
+        reason: "why".to_owned(),
+    };
+    let filtered = ActorsQuery::new()
+        .urn("a*b?")
+        .min_age(Duration::from_millis(1_500))
+        .after(Cursor {
+            list: 7,
+            offset: 1 << 40,
+        });
+    let version = VERSION;
+    let encoded = [
+        encode(&Versioned {
+            version,
+            query: &filtered,
+        }),
+        encode(&Versioned {
+            version,
+            query: &TreeQuery::new().root(urn.clone()),
+        }),
+        encode(&Versioned {
+            version,
+            query: &action,
+        }),
+        encode(&inspect::Answer::<ActorPage>::Refused(
+            Refusal::NoSuchActor { urn, failed: None },
+        )),
+        encode(&inspect::Answer::Ok(ActorPage::default())),
+    ];
+    encoded.into_iter().flatten().collect()
+}
+
+target!(malformed_inspections, inspections(), |bytes: Vec<u8>| {
+    if let Ok(query) = read_query::<ActorsQuery>(&bytes) {
+        assert!(encode(&query).is_ok());
+        if query.filter.check().is_ok() {
+            let _ = query.filter.selects_urn("rich/ä/aab");
+        }
+    }
+    drop(read_query::<TreeQuery>(&bytes));
+    drop(read_query::<ActionRequest>(&bytes));
+    drop(decode::<inspect::Answer<ActorPage>>(&bytes));
 });
 
 target!(

@@ -3,6 +3,7 @@
 
 mod actions;
 mod actors;
+mod measured;
 mod members;
 mod stuck;
 

@@ -26,9 +26,11 @@ use crate::urn::Urn;
 
 use answers::{AnswerWait, PendingAnswers};
 pub use fleet::{ActorOf, FleetActors, FromMember};
+use leases::KnownLeases;
 
 mod answers;
 mod fleet;
+mod leases;
 
 /// The most requests of one inspector that are under way: further ones wait for their turn.
 const MAX_IN_FLIGHT: usize = 16;
@@ -81,6 +83,7 @@ struct InspectorShared {
     keys: Keys,
     is_in_fleet: bool,
     answers: Arc<PendingAnswers>,
+    leases: KnownLeases,
     /// One permit for each request that may be under way.
     permits: Semaphore,
 }
@@ -252,6 +255,7 @@ impl Inspector {
                 keys: config.keys(),
                 is_in_fleet: config.is_in_fleet(),
                 answers,
+                leases: KnownLeases::default(),
                 permits: Semaphore::new(MAX_IN_FLIGHT),
             }),
         })
@@ -374,11 +378,18 @@ impl Inspector {
     }
 
     async fn request<Q: Query>(&self, node: &str, query: &Q) -> Result<Q::Answer, InspectError> {
+        self.ask_as(VERSION, node, query).await
+    }
+
+    /// Asks as a peer of this version.
+    pub(super) async fn ask_as<Q: Query>(
+        &self,
+        version: u16,
+        node: &str,
+        query: &Q,
+    ) -> Result<Q::Answer, InspectError> {
         check_name("the node", node)?;
-        let versioned = Versioned {
-            version: VERSION,
-            query,
-        };
+        let versioned = Versioned { version, query };
         let contents = encode(&versioned).map_err(|error| unreadable(&error))?;
         let mut attempt = Attempt {
             node: &self.shared.keys.of(node),
@@ -429,15 +440,15 @@ impl InspectorShared {
         attempt: &mut Attempt<'_>,
     ) -> Result<Result<bytes::Bytes, AskError>, InspectError> {
         for _ in 0..MAX_TERMS {
-            let read = self.transport.lease(attempt.node).await;
-            let (lease, now) = read.map_err(|error| unavailable(&error, Delivered::No))?;
-            let Some(lease) = lease else { break };
-            let wait = self.answers.begin(lease.epoch, attempt.node.node());
+            let Some((epoch, now)) = self.lease(attempt.node).await? else {
+                break;
+            };
+            let wait = self.answers.begin(epoch, attempt.node.node());
             let frames = self.frames(attempt, &wait, now);
             attempt.delivered = Delivered::Unknown;
             let sent = self
                 .transport
-                .send(attempt.node, lease.epoch, attempt.right, frames);
+                .send(attempt.node, epoch, attempt.right, frames);
             let seen = sent.await.map_err(|error| {
                 let delivered = match error {
                     TransportError::Unknown(_) => Delivered::Unknown,
@@ -446,15 +457,27 @@ impl InspectorShared {
                 attempt.delivered = delivered;
                 unavailable(&error, delivered)
             })?;
-            let is_taken = |epoch: Epoch| epoch == lease.epoch;
-            if !seen.is_some_and(|lease| is_taken(lease.epoch)) {
+            if seen.is_none_or(|seen| seen.epoch != epoch) {
                 attempt.delivered = Delivered::No; // no process takes requests of that term any more
+                self.leases.forget(attempt.node.node());
                 continue;
             }
             attempt.delivered = Delivered::Accepted;
             return Ok(wait.answer().await);
         }
         Err(InspectError::NoResponder)
+    }
+
+    /// The epoch of a node and the time of the bus; `None` if no process serves the node.
+    async fn lease(&self, node: &Keys) -> Result<Option<(Epoch, ServerTime)>, InspectError> {
+        if let Some(known) = self.leases.get(node.node()) {
+            return Ok(Some(known));
+        }
+        let read = self.transport.lease(node).await;
+        let (lease, now) = read.map_err(|error| unavailable(&error, Delivered::No))?;
+        let Some(lease) = lease else { return Ok(None) };
+        self.leases.note(node.node(), lease.epoch, now);
+        Ok(Some((lease.epoch, now)))
     }
 
     /// The frame of a request, behind a confirmation of large answers that came in.

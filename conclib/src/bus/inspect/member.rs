@@ -30,6 +30,7 @@ use log_filter::LogFilter;
 
 mod actions;
 mod actor;
+mod aside;
 mod cpu_share;
 mod lists;
 mod log_filter;

@@ -23,6 +23,8 @@ pub use refusal::Refusal;
 
 pub(crate) use action::ActionRequest;
 pub(crate) use query::sealed::Named;
+#[cfg(test)]
+pub(crate) use query::sealed::Need;
 
 mod action;
 mod actor;

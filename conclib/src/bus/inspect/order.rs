@@ -3,9 +3,23 @@
 use std::cmp::{Ordering, Reverse};
 
 use crate::actor::ActorSnapshot;
-use crate::bus::inspect::message::{ActorFilter, Sort, TypeSummary};
+use crate::bus::inspect::message::{ActorFilter, Refusal, Sort, TypeSummary};
+use crate::urn::Urn;
+
+/// The longest pattern, in bytes: that of a URN.
+const MAX_PATTERN: usize = Urn::MAX_LEN;
 
 impl ActorFilter {
+    /// Fails if the filter would take long.
+    pub(crate) fn check(&self) -> Result<(), Refusal> {
+        let is_long = |pattern: &String| pattern.len() > MAX_PATTERN;
+        if self.urn.as_ref().is_some_and(is_long) {
+            let reason = format!("a pattern has more than {MAX_PATTERN} bytes");
+            return Err(Refusal::Unreadable { reason });
+        }
+        Ok(())
+    }
+
     /// True if the filter selects an actor.
     pub(super) fn selects(&self, actor: &ActorSnapshot) -> bool {
         self.phase.is_none_or(|phase| phase == actor.phase)
@@ -16,10 +30,13 @@ impl ActorFilter {
                 .actor_type
                 .as_ref()
                 .is_none_or(|name| is_type(name, &actor.actor_type))
-            && self
-                .urn
-                .as_ref()
-                .is_none_or(|pattern| matches(pattern, actor.urn.as_str()))
+            && self.selects_urn(actor.urn.as_str())
+    }
+
+    /// True if the filter selects a URN.
+    pub(crate) fn selects_urn(&self, urn: &str) -> bool {
+        let pattern = self.urn.as_ref();
+        pattern.is_none_or(|pattern| matches(pattern, urn))
     }
 }
 

@@ -30,6 +30,9 @@ mod operator;
 /// Time for which a pop waits for a request.
 const POP_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// Time for which pops take from the inbox alone, after one that took from a list beside it.
+const OPERATOR_PAUSE: Duration = Duration::from_millis(50);
+
 /// Time for which the last pops wait, after the lease was closed: a client may have read the lease
 /// before, and its batch may arrive after.
 const DRAIN_WAIT: Duration = Duration::from_millis(20);
@@ -73,9 +76,9 @@ pub(super) struct RequestReceiver {
     dropped_tells: UrnLog,
     /// The mean size of a frame, since Redis counts frames, and not bytes.
     frame_size: EwmaSize,
-    /// The number of pops that are to take from the inbox alone: one for each pop that took from a list beside it, so
-    /// that those cannot keep requests waiting.
-    inbox_pops_due: usize,
+    /// The time up to which pops take from the inbox alone, after one that took from a list beside it: so those who
+    /// inspect take little from the requests.
+    operator_pause: Option<Instant>,
 }
 
 /// The treatment of the requests that come in.
@@ -109,7 +112,7 @@ impl RequestReceiver {
             retry_advisor: RetryAdvisor::default(),
             dropped_tells: UrnLog::default(),
             frame_size: EwmaSize::expecting(POP_BYTES / MAX_POP_FRAMES),
-            inbox_pops_due: 0,
+            operator_pause: None,
         }
     }
 
@@ -232,7 +235,7 @@ impl RequestReceiver {
             // lost, one pop does.
             Intake::Reject if pops.len() > 0 => self.wake().await,
             Intake::Reject => {
-                self.inbox_pops_due = 0; // such a pop would not wait for the last requests
+                self.operator_pause = None; // such a pop may not wait for the last requests
                 self.begin(shared, pops, 1, DRAIN_WAIT).await;
             }
         }
@@ -282,7 +285,7 @@ impl RequestReceiver {
             known => known,
         };
         if let Some(taken) = operator {
-            self.inbox_pops_due += 1;
+            self.operator_pause = Some(Instant::now() + OPERATOR_PAUSE);
             self.handle_operator(taken, of_these);
         }
         let is_woken = self.handle_all(frames, cut, of_these);
@@ -314,6 +317,18 @@ impl RequestReceiver {
         }
     }
 
+    /// The lists of the next pop, and the time for which it waits.
+    fn lists(&mut self, block: Duration) -> (Lists, Duration) {
+        if let Some(end) = self.operator_pause {
+            let left = end.saturating_duration_since(Instant::now());
+            if !left.is_zero() {
+                return (Lists::Inbox, left.min(block));
+            }
+            self.operator_pause = None;
+        }
+        (Lists::All, block)
+    }
+
     /// Begins pops until `most` are under way: far from the bus the next requests travel while one
     /// pop comes back.
     async fn begin<'a>(
@@ -326,13 +341,7 @@ impl RequestReceiver {
         while pops.len() < most {
             let count = self.frame_size.frames(POP_BYTES, MAX_POP_FRAMES);
             let count = u32::try_from(count).unwrap_or(1);
-            // The next pop may wait, and then it waits for all lists.
-            let (lists, block) = if self.inbox_pops_due > 0 {
-                self.inbox_pops_due -= 1;
-                (Lists::Inbox, Duration::ZERO)
-            } else {
-                (Lists::All, block)
-            };
+            let (lists, block) = self.lists(block);
             pops.begin(shared.transport.pop(self.epoch, lists, count, block))
                 .await;
         }

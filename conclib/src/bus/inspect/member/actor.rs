@@ -4,7 +4,6 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::actor::any::AnyActor;
-use crate::bus::inspect::member::lists::SLICE;
 use crate::bus::inspect::member::{Answers, Member};
 use crate::bus::inspect::message::{
     ActorDetails, ActorQuery, MAX_PAGE, Refusal, WaitEdge, WaitGraph, WaitKind, WaitsFor,
@@ -44,7 +43,13 @@ impl Answers<ActorQuery> for Member {
     async fn answer(&mut self, ActorQuery { urn }: ActorQuery) -> Result<ActorDetails, Refusal> {
         let core = self.core()?;
         let actor = find(&core, &urn)?;
-        Ok(self.share.measure(|| details(&core, &*actor)))
+        let many = if actor.watchers().is_empty() {
+            0
+        } else {
+            core.registry.len() // its watchers are searched for
+        };
+        let details = move || details(&core, &*actor);
+        self.share.measure_many(many, details).await
     }
 }
 
@@ -111,22 +116,24 @@ fn waits(actor: &dyn AnyActor) -> Vec<WaitsFor> {
 impl Answers<WaitsQuery> for Member {
     async fn answer(&mut self, query: WaitsQuery) -> Result<WaitGraph, Refusal> {
         let core = self.core()?;
-        let living = self.share.measure(|| core.registry.newest_first());
-        let mut edges = Vec::new();
-        for slice in living.chunks(SLICE) {
-            self.share.measure(|| {
-                for actor in slice {
-                    add_edges(&**actor, &mut edges);
-                }
-            });
-            tokio::task::yield_now().await;
-        }
+        let edges = self
+            .share
+            .measure_many(core.registry.len(), move || all_edges(&core));
+        let mut edges = edges.await?;
         edges.sort_by(|a, b| b.running.cmp(&a.running).then_with(|| a.from.cmp(&b.from)));
         let limit = query.limit.clamp(1, MAX_PAGE);
         let omitted = edges.len().saturating_sub(limit);
         edges.truncate(limit);
         Ok(WaitGraph { edges, omitted })
     }
+}
+
+fn all_edges(core: &SystemCore) -> Vec<WaitEdge> {
+    let mut edges = Vec::new();
+    for actor in core.registry.newest_first() {
+        add_edges(&*actor, &mut edges);
+    }
+    edges
 }
 
 fn add_edges(actor: &dyn AnyActor, edges: &mut Vec<WaitEdge>) {

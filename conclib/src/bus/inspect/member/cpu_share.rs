@@ -4,6 +4,9 @@ use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
+use crate::bus::inspect::member::aside::aside;
+use crate::bus::inspect::message::Refusal;
+
 /// The rest after work, as a multiple of it: answers take at most a fifth of one core.
 const REST: u32 = 4;
 
@@ -14,6 +17,9 @@ const UNMEASURABLE: Duration = Duration::from_millis(1);
 /// deadline.
 const MAX_REST: Duration = Duration::from_secs(2);
 
+/// The number of actors up to which work takes a task of the runtime no longer than a millisecond.
+const FEW_ACTORS: usize = 1_024;
+
 /// The work since the last rest.
 #[derive(Default)]
 pub(super) struct CpuShare {
@@ -21,7 +27,25 @@ pub(super) struct CpuShare {
 }
 
 impl CpuShare {
-    /// Does a part of the work, without an await, and measures it.
+    /// Does work of that size, and measures it: much of it on a [thread of its own](aside).
+    pub(super) async fn measure_many<T: Send + 'static>(
+        &mut self,
+        actors: usize,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Refusal> {
+        if actors <= FEW_ACTORS {
+            return Ok(self.measure(work));
+        }
+        let timed = move || {
+            let start = Instant::now();
+            (work(), start.elapsed())
+        };
+        let (done, elapsed) = aside(timed).await?;
+        self.worked += elapsed;
+        Ok(done)
+    }
+
+    /// Does a small part of the work, and measures it.
     pub(super) fn measure<T>(&mut self, work: impl FnOnce() -> T) -> T {
         let start = Instant::now();
         let done = work();

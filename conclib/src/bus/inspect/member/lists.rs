@@ -19,9 +19,6 @@ const KEPT: Duration = Duration::from_secs(10);
 /// The number of lists that are kept: one that is fresh, and some whose pages are being read.
 const MAX_LISTS: usize = 3;
 
-/// The actors whose state is read in one go, before other tasks of the runtime have their turn: about 0.2 ms.
-pub(super) const SLICE: usize = 512;
-
 /// The actors of a process at one moment.
 pub(super) struct ActorList {
     pub(super) number: u64,
@@ -42,23 +39,18 @@ impl ActorLists {
     /// A list that is not older than [`FRESH`].
     pub(super) async fn fresh(
         &mut self,
-        core: &SystemCore,
+        core: Arc<SystemCore>,
         share: &mut CpuShare,
-    ) -> Arc<ActorList> {
+    ) -> Result<Arc<ActorList>, Refusal> {
         let now = Instant::now();
         if let Some((newest, used)) = self.lists.last_mut()
             && now.duration_since(newest.taken) <= FRESH
         {
             *used = now;
-            return newest.clone();
+            return Ok(newest.clone());
         }
-        let mut living = share.measure(|| core.registry.newest_first());
-        living.reverse();
-        let mut actors = Vec::with_capacity(living.len());
-        for slice in living.chunks(SLICE) {
-            share.measure(|| actors.extend(slice.iter().map(|actor| actor.snapshot())));
-            tokio::task::yield_now().await;
-        }
+        let actors = share.measure_many(core.registry.len(), move || read(&core));
+        let actors = actors.await?;
         let number = self.next.unwrap_or_else(|| fastrand::u64(..1 << 40));
         self.next = Some(number + 1);
         let list = Arc::new(ActorList {
@@ -70,7 +62,7 @@ impl ActorLists {
             self.drop_least_used();
         }
         self.lists.push((list.clone(), Instant::now()));
-        list
+        Ok(list)
     }
 
     /// The list of a cursor.
@@ -102,6 +94,13 @@ impl ActorLists {
             self.lists.remove(place);
         }
     }
+}
+
+/// Reads the state of all actors, in the order of spawning.
+fn read(core: &SystemCore) -> Vec<ActorSnapshot> {
+    let newest_first = core.registry.newest_first();
+    let oldest_first = newest_first.iter().rev();
+    oldest_first.map(|actor| actor.snapshot()).collect()
 }
 
 impl ActorList {

@@ -20,7 +20,7 @@ impl Member {
             return self.lists.of_number(cursor.list);
         }
         let core = self.core()?;
-        Ok(self.lists.fresh(&core, &mut self.share).await)
+        self.lists.fresh(core, &mut self.share).await
     }
 }
 
@@ -29,9 +29,11 @@ const ENTRY_BYTES: usize = 320;
 
 impl Answers<ActorsQuery> for Member {
     async fn answer(&mut self, query: ActorsQuery) -> Result<ActorPage, Refusal> {
+        query.filter.check()?;
         let list = self.list(query.after).await?;
-        let max_bytes = self.max_page_bytes();
-        Ok(self.share.measure(|| page(&list, &query, max_bytes)))
+        let (actors, max_bytes) = (list.actors.len(), self.max_page_bytes());
+        let page = move || page(&list, &query, max_bytes);
+        self.share.measure_many(actors, page).await
     }
 }
 
@@ -93,8 +95,12 @@ fn size(actor: &ActorSnapshot) -> usize {
 
 impl Answers<TypesQuery> for Member {
     async fn answer(&mut self, query: TypesQuery) -> Result<TypePage, Refusal> {
+        query.filter.check()?;
         let list = self.list(None).await?;
-        Ok(self.share.measure(|| types(&list, &query)))
+        let actors = list.actors.len();
+        self.share
+            .measure_many(actors, move || types(&list, &query))
+            .await
     }
 }
 
@@ -148,8 +154,9 @@ fn add(of_type: &mut TypeSummary, actor: &ActorSnapshot) {
 impl Answers<TreeQuery> for Member {
     async fn answer(&mut self, query: TreeQuery) -> Result<TreePage, Refusal> {
         let list = self.list(query.after).await?;
-        let max_bytes = self.max_page_bytes();
-        self.share.measure(|| tree(&list, &query, max_bytes))
+        let (actors, max_bytes) = (list.actors.len(), self.max_page_bytes());
+        let tree = move || tree(&list, &query, max_bytes);
+        self.share.measure_many(actors, tree).await?
     }
 }
 

@@ -1,7 +1,5 @@
 //! Answers about the process: its state, its failures and its counters.
 
-use std::time::Duration;
-
 use tokio::time::Instant;
 
 use crate::bus::inspect::member::lists::FRESH;
@@ -71,9 +69,12 @@ impl Answers<MetricsQuery> for Member {
         let now = Instant::now();
         let cached = self.metrics.take();
         let cached = cached.filter(|(read, _)| now.duration_since(*read) <= FRESH);
-        let (read, mut system) = match cached {
-            Some(cached) => cached,
-            None => (now, self.share.measure(|| SystemMetrics::read(&core))),
+        let (read, mut system) = if let Some(cached) = cached {
+            cached
+        } else {
+            let actors = core.registry.len();
+            let read = move || SystemMetrics::read(&core);
+            (now, self.share.measure_many(actors, read).await?)
         };
         self.metrics = Some((read, system.clone()));
         let omitted_types = system.types.len().saturating_sub(MAX_PAGE);
@@ -82,7 +83,7 @@ impl Answers<MetricsQuery> for Member {
             system,
             omitted_types,
             proxy: self.shared.stats(),
-            age: now.saturating_duration_since(read).max(Duration::ZERO),
+            age: now.saturating_duration_since(read),
         })
     }
 }

@@ -47,6 +47,12 @@ pub enum Refusal {
     /// The list that the page continues is not kept any more: begin with the first page.
     #[error("the list of that page is not kept any more: begin with its first page")]
     CursorExpired,
+    /// The member cannot answer now.
+    #[error("this member cannot answer now: {reason}")]
+    Unavailable {
+        /// The cause, in words.
+        reason: String,
+    },
     /// The member is ending.
     #[error("the member is ending")]
     Ending,
