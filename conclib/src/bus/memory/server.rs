@@ -280,7 +280,7 @@ impl ServerTransport for MemoryServer {
         let inbox = self.with_node(|node| node.inbox(epoch))?;
         let inbox = inbox.map_or(0, |inbox| inbox.len());
         let mut backlog = self.bus.store(&self.keys).backlog();
-        backlog.inbox = Some(inbox as u64);
+        backlog.inbox = Some(inbox);
         Ok(backlog)
     }
 
