@@ -8,6 +8,9 @@ use crate::command::top::sample::Sample;
 /// The number of rates that a sparkline shows.
 pub(super) const HISTORY: usize = 120;
 
+/// The shortest time between two looks that makes rates.
+const SHORTEST: Duration = Duration::from_millis(500);
+
 /// The sums of all members, from which rates are made.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Totals {
@@ -41,8 +44,13 @@ pub(super) struct History {
 }
 
 impl History {
-    /// Makes rates of the sums of this look and those of the one before.
+    /// Makes rates of the sums of this look and those of the one before, unless that was just now: members keep their
+    /// answers for a moment, so that the sums may be the same.
     pub(super) fn record(&mut self, sample: &Sample) {
+        let is_early = |(at, _): (Instant, Totals)| sample.at.duration_since(at) < SHORTEST;
+        if self.totals.is_some_and(is_early) {
+            return;
+        }
         let now = Totals::of(sample);
         if let Some((at, before)) = self.totals.replace((sample.at, now)) {
             let rates = Rates::between(before, now, sample.at.duration_since(at));
