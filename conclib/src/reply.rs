@@ -270,7 +270,7 @@ impl<R: Send + 'static> Reply<R> {
             Target::Local(sender) => {
                 sender.owner = Owner::Handler;
                 if let Some(slot) = &sender.slot {
-                    slot.keep();
+                    slot.note_kept();
                 }
             }
             Target::Remote { responder, .. } => responder.attach_handler(),

@@ -146,7 +146,7 @@ impl<R> Slot<R> {
     }
 
     /// Notes that a handler of the responder keeps the reply.
-    pub(super) fn keep(&self) {
+    pub(super) fn note_kept(&self) {
         if let Some(responder) = &self.responder {
             let _responder = responder.lock();
             self.lock().is_kept = true;
