@@ -296,10 +296,11 @@ pub mod schedule {
     pub use crate::time::schedule::{First, Missed, Schedule};
 }
 
-/// Inspection and operation of actor processes from outside.
 #[cfg(feature = "bus")]
-#[doc = include_str!("bus/inspect/guide.md")]
 pub mod inspect {
+    //! Inspection and operation of actor processes from outside.
+    #![doc = include_str!("bus/inspect/guide.md")]
+
     pub use crate::bus::config::LogControl;
     pub use crate::bus::inspect::message::{
         Action, ActionOutcome, ActorDetails, ActorFilter, ActorPage, ActorQuery, ActorsQuery,

@@ -12,6 +12,8 @@ use conclib::supervisor::{ChildSpec, Strategy, Supervisor};
 use conclib_tests::bus::Bus;
 use conclib_tests::messages::{Double, Pass};
 use conclib_tests::{MS, SECOND, eventually, gate, within};
+use tracing_subscriber::prelude::*;
+use tracing_subscriber::{EnvFilter, Registry, reload};
 
 use crate::{Inspected, audit, urn};
 
@@ -390,4 +392,31 @@ async fn action_is_logged_with_its_author_and_outcome() {
         line.contains("ann\u{fffd}of accounts") && line.len() < 1_000,
         "{line}"
     );
+}
+
+/// The control of the page on operation.
+struct ReloadedFilter(reload::Handle<EnvFilter, Registry>);
+
+impl LogControl for ReloadedFilter {
+    fn filter(&self) -> Option<String> {
+        self.0.with_current(ToString::to_string).ok()
+    }
+
+    fn set_filter(&self, filter: &str) -> Result<(), String> {
+        let filter = EnvFilter::try_new(filter).map_err(|error| error.to_string())?;
+        self.0.reload(filter).map_err(|error| error.to_string())
+    }
+}
+
+#[test]
+fn filter_of_tracing_subscriber_is_controlled() {
+    let (layer, handle) = reload::Layer::new(EnvFilter::new("info"));
+    let control = ReloadedFilter(handle);
+    let subscriber = tracing_subscriber::registry().with(layer);
+    assert_eq!(control.filter().as_deref(), Some("info"));
+    control.set_filter("conclib=debug").unwrap();
+    assert_eq!(control.filter().as_deref(), Some("conclib=debug"));
+    assert!(control.set_filter("conclib=very").is_err());
+    drop(subscriber);
+    assert_eq!(control.filter(), None);
 }

@@ -129,6 +129,18 @@ fn fleet_is_read() {
 }
 
 #[test]
+fn permission_of_operators_is_read_and_not_passed_on() {
+    assert!(!Config::memory().operators.allows_admin);
+    for (value, allows) in [("1", true), ("true", true), ("0", false), ("", false)] {
+        let config = from(&[("CONCLIB_ADMIN", value)]);
+        assert!(config.check().is_ok());
+        assert_eq!(config.operators.allows_admin, allows, "{value}");
+        let mut variables = config.variables().into_iter();
+        assert!(variables.all(|(name, _)| name != "CONCLIB_ADMIN"));
+    }
+}
+
+#[test]
 fn member_has_a_node_of_its_own() {
     let node = |config: &Config| config.as_member().node;
     let config = Config::memory();
@@ -276,6 +288,7 @@ fn error_names_the_wrong_variable() {
         ("CONCLIB_NAMESPACE", "with space"),
         ("CONCLIB_NODE", "{braces}"),
         ("CONCLIB_FLEET", "yes"),
+        ("CONCLIB_ADMIN", "yes"),
         ("CONCLIB_TIMEOUT", "soon"),
         ("CONCLIB_TIMEOUT", "0s"),
     ] {

@@ -106,7 +106,7 @@ pub struct MemberMetrics {
 #[serde(default)]
 #[non_exhaustive]
 pub struct LogState {
-    /// The filter can be changed: the program has given a [`LogControl`](super::super::LogControl).
+    /// The filter can be changed: the program has given a [`LogControl`](crate::inspect::LogControl).
     pub is_controllable: bool,
     /// The filter now.
     pub filter: Option<String>,
