@@ -31,7 +31,8 @@ use frame_writer::FrameWriter;
 use limits::{BoundedAttributes, check_received};
 pub(crate) use limits::{MAX_REQUESTS, check_limits};
 pub(crate) use reply::{
-    Answer, ReceivedAnswer, Refusal, decode_reply, decode_result, encode_reply, encode_result,
+    Answer, ReceivedAnswer, ReceivedRefusal, decode_reply, decode_result, encode_reply,
+    encode_result,
 };
 
 mod frame_writer;

@@ -11,7 +11,7 @@ use tracing::debug;
 
 use crate::bus::client::fleet::{Route, Router};
 use crate::bus::client::node_link::NodeLink;
-use crate::bus::protocol::{Kind, MAX_REQUESTS, Refusal};
+use crate::bus::protocol::{Kind, MAX_REQUESTS, ReceivedRefusal};
 use crate::bus::transport::{Epoch, Frame};
 use crate::error::{AskError, Delivered};
 use crate::reply::remote::ClientId;
@@ -322,7 +322,7 @@ impl PendingRequests {
         answers: impl IntoIterator<Item = (u64, T), IntoIter: ExactSizeIterator>,
         epoch: Epoch,
         losses: u32,
-        refusal_of: impl Fn(&T) -> Option<Refusal<'_>>,
+        refusal_of: impl Fn(&T) -> Option<ReceivedRefusal<'_>>,
     ) -> Answers<T> {
         let answers = answers.into_iter();
         let mut all = Answers {

@@ -161,7 +161,7 @@ pub(crate) struct ReceivedAnswer {
 
 /// The error of a request that no handler has begun.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Refusal<'a> {
+pub(crate) struct ReceivedRefusal<'a> {
     pub(crate) error: &'a AskError,
     /// No other copy of the request in the same inbox was executed either, nor will be.
     pub(crate) is_of_all_copies: bool,
@@ -169,9 +169,9 @@ pub(crate) struct Refusal<'a> {
 
 impl ReceivedAnswer {
     /// The error, if no handler has begun the request.
-    pub(crate) fn refusal(&self) -> Option<Refusal<'_>> {
+    pub(crate) fn refusal(&self) -> Option<ReceivedRefusal<'_>> {
         let error = self.outcome.as_ref().err()?;
-        (self.mark != Mark::Begun).then_some(Refusal {
+        (self.mark != Mark::Begun).then_some(ReceivedRefusal {
             error,
             is_of_all_copies: self.mark == Mark::Unexecuted,
         })
@@ -396,7 +396,7 @@ mod tests {
         ];
         let (_, read) = decode_reply(&encode_reply(Epoch(1), answers).into_bytes()).unwrap();
         let refusals: Vec<_> = read.iter().map(ReceivedAnswer::refusal).collect();
-        let refusal = |is_of_all_copies| Refusal {
+        let refusal = |is_of_all_copies| ReceivedRefusal {
             error: &AskError::NoResponder,
             is_of_all_copies,
         };

@@ -148,7 +148,7 @@ fn copies_of_a_request_are_known() {
         }
         assert!(pending.accepted(&[id]).is_empty());
         let answers = pending.answered(vec![(id, ())], Epoch(7), losses, |()| {
-            Some(Refusal {
+            Some(ReceivedRefusal {
                 error: &AskError::NoResponder,
                 is_of_all_copies,
             })
