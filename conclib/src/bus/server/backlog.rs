@@ -1,4 +1,4 @@
-//! The backlog of a node on the bus, for its counters: read by a task of its own, and only while somebody asks.
+//! The backlog of a node on the bus, for its counters: read by a task of its own, and only while it is asked for.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,7 +60,7 @@ impl BacklogReader {
     }
 }
 
-/// Reads the backlog of the node while somebody asks for it and the system has the lease, until the token is cancelled. In an
+/// Reads the backlog of the node while it is asked for and the system has the lease, until the token is cancelled. In an
 /// outage the last one stays.
 pub(crate) async fn read_backlog(shared: Arc<ProxyShared>, end: CancellationToken) {
     let reader = &shared.backlog;
