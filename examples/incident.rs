@@ -117,8 +117,7 @@ async fn start(system: &ActorSystem) -> Result<(), Box<dyn Error>> {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let level = tracing_subscriber::filter::LevelFilter::WARN;
-    tracing_subscriber::fmt().with_max_level(level).init();
+    tracing_subscriber::fmt().init(); // actions of operators are logged at the level INFO
     let config = Config::from_env()?.max_deliveries(1);
     let system = ActorSystem::new();
     start(&system).await?;

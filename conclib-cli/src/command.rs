@@ -32,26 +32,47 @@ pub(crate) async fn run(cli: Cli, output: Output) -> Result<(), Failure> {
         return command.run(output);
     }
     let config = cli.connection.config()?;
-    match cli.command {
-        Command::Ask(command) => command.run(&config, output).await,
-        Command::Tell(command) => command.run(&config, output).await,
-        Command::Ping(command) => command.run(&config, output).await,
-        Command::Status(command) => command.run(&config, output).await,
-        Command::Doctor(command) => command.run(&config, output).await,
-        Command::Ls(command) => command.run(&config, output).await,
-        Command::Actor(command) => command.run(&config, output).await,
-        Command::Tree(command) => command.run(&config, output).await,
-        Command::Top(command) => command.run(&config, output).await,
-        Command::Failures(command) => command.run(&config, output).await,
-        Command::Metrics(command) => command.run(&config, output).await,
-        Command::Stop(command) => command.run(&config, output).await,
-        Command::Kill(command) => command.run(&config, output).await,
-        Command::Restart(command) => command.run(&config, output).await,
-        Command::Drain(command) => command.run(&config, output).await,
-        Command::Log(command) => command.run(&config, output).await,
-        Command::Dead(command) => command.run(&config, output).await,
-        Command::Durable(command) => command.run(&config, output).await,
-        Command::Acl(command) => command.run(&config, output),
+    let role = role_of(&cli.command);
+    let ended = dispatch(cli.command, &config, output).await;
+    ended.map_err(|failure| failure.for_role(role))
+}
+
+/// The role of the Redis user that a command needs.
+fn role_of(command: &Command) -> &'static str {
+    match command {
+        Command::Ask(_) | Command::Tell(_) | Command::Ping(_) => "client",
+        Command::Stop(_)
+        | Command::Kill(_)
+        | Command::Restart(_)
+        | Command::Drain(_)
+        | Command::Log(_)
+        | Command::Dead(_)
+        | Command::Durable(_) => "operator",
+        _ => "observer",
+    }
+}
+
+async fn dispatch(command: Command, config: &Config, output: Output) -> Result<(), Failure> {
+    match command {
+        Command::Ask(command) => command.run(config, output).await,
+        Command::Tell(command) => command.run(config, output).await,
+        Command::Ping(command) => command.run(config, output).await,
+        Command::Status(command) => command.run(config, output).await,
+        Command::Doctor(command) => command.run(config, output).await,
+        Command::Ls(command) => command.run(config, output).await,
+        Command::Actor(command) => command.run(config, output).await,
+        Command::Tree(command) => command.run(config, output).await,
+        Command::Top(command) => command.run(config, output).await,
+        Command::Failures(command) => command.run(config, output).await,
+        Command::Metrics(command) => command.run(config, output).await,
+        Command::Stop(command) => command.run(config, output).await,
+        Command::Kill(command) => command.run(config, output).await,
+        Command::Restart(command) => command.run(config, output).await,
+        Command::Drain(command) => command.run(config, output).await,
+        Command::Log(command) => command.run(config, output).await,
+        Command::Dead(command) => command.run(config, output).await,
+        Command::Durable(command) => command.run(config, output).await,
+        Command::Acl(command) => command.run(config, output),
         Command::Completions(_) => Ok(()), // above: it needs no bus
     }
 }
@@ -71,6 +92,17 @@ fn setting(config: &Config, name: &str) -> String {
 /// The namespace of the config.
 fn namespace(config: &Config) -> String {
     setting(config, "CONCLIB_NAMESPACE")
+}
+
+/// Fails for a fleet, which has no durable messages.
+fn refuse_fleet(config: &Config) -> Result<(), Failure> {
+    if !is_fleet(config) {
+        return Ok(());
+    }
+    Err(
+        Failure::usage("a fleet has no durable messages and no dead letters")
+            .advise("name the node that has them, without --fleet and CONCLIB_FLEET: --node NAME"),
+    )
 }
 
 /// True if the config is for the members of a fleet.

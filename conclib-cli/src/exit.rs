@@ -84,17 +84,41 @@ impl Failure {
         self
     }
 
+    /// The same with the remedy for a want of rights: the role that the command needs.
+    pub(crate) fn for_role(mut self, role: &str) -> Self {
+        if self.kind == "not_permitted"
+            || (self.exit == Exit::NotPermitted && self.advice.is_empty())
+        {
+            self.advice = if ["NOAUTH", "WRONGPASS"]
+                .iter()
+                .any(|word| self.text.contains(word))
+            {
+                "check user and password: `redis://USER:PASSWORD@HOST`, or the files that hold them"
+                    .to_owned()
+            } else {
+                format!(
+                    "use a user of Redis that has the role: `conclib acl {role}` prints its rules"
+                )
+            };
+        }
+        self
+    }
+
     /// The error of a bus with this reason.
     pub(crate) fn of_bus(reason: &str, text: String) -> Self {
         if is_denied(reason) {
-            return Self::new(Exit::NotPermitted, "not_permitted", text).advise(
-                "give the user of Redis the rights of its role: `conclib acl client`, or see the \
-                 page on security",
-            );
+            return Self::new(Exit::NotPermitted, "not_permitted", without_rules(&text));
         }
         Self::new(Exit::TryAgain, "unavailable", text)
             .advise("check the address (`--redis`, CONCLIB_REDIS_URL) and Redis: `conclib doctor`")
     }
+}
+
+/// The text without the rules of a role: a user of the tool needs another user, and not another role for the same
+/// one, which may be that of an application.
+fn without_rules(text: &str) -> String {
+    let kept = text.split_once(". The rules of its role mend that");
+    kept.map_or(text, |(kept, _)| kept).to_owned()
 }
 
 /// True for a refusal of Redis for want of a permission or a password.
@@ -136,9 +160,7 @@ impl From<AskError> for Failure {
 /// The remedy for an ask that has ended like this.
 fn advice(kind: AskErrorKind, exit: Exit) -> &'static str {
     match (kind, exit) {
-        (_, Exit::NotPermitted) => {
-            "give the user of Redis the rights of its role: `conclib acl client`"
-        }
+        (_, Exit::NotPermitted) => "", // for_role
         (AskErrorKind::NoResponder, _) => {
             "start the actor process, or name another one: `--namespace`, `--node`, `--fleet`; \
              `conclib status` shows who serves"

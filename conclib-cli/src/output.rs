@@ -80,7 +80,7 @@ impl Output {
                     .map(|row| row.into_iter().map(|cell| printable(&cell))),
             );
         if io::stdout().is_terminal()
-            && let Ok((columns, _)) = terminal::size()
+            && let Ok((columns @ 1.., _)) = terminal::size()
         {
             table.set_width(columns);
         }

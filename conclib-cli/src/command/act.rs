@@ -51,14 +51,14 @@ pub(crate) struct Stop {
     target: Target,
 }
 
-/// End an actor at its next await, without its hooks
+/// End an actor for good at its next await, without its hooks; only its program can start it again
 #[derive(Debug, Args)]
 pub(crate) struct Kill {
     #[command(flatten)]
     target: Target,
 }
 
-/// Start a supervised actor anew, after its current message; its queued messages stay
+/// Start a supervised actor anew, after its current message (--now interrupts it); its queued messages stay
 #[derive(Debug, Args)]
 pub(crate) struct Restart {
     #[command(flatten)]
@@ -176,7 +176,15 @@ async fn find(inspector: &Inspector, urn: &Urn) -> Result<(String, String), Fail
         [(node, details)] => {
             let kind = short_type(&details.actor.actor_type);
             let queued = details.actor.queued;
-            let text = format!("`{urn}` ({kind}, {queued} messages queued) of {node}");
+            let running = details
+                .actor
+                .running
+                .as_ref()
+                .map_or_else(String::new, |running| {
+                    let elapsed = output::duration(running.elapsed);
+                    format!(", its handler has run for {elapsed}")
+                });
+            let text = format!("`{urn}` ({kind}, {queued} messages queued{running}) of {node}");
             Ok((node.clone(), text))
         }
         [] => Err(first.map_or_else(

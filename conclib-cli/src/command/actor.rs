@@ -142,8 +142,6 @@ pub(crate) fn lines(node: &str, details: &ActorDetails) -> Vec<(&'static str, St
                 actor.handled, actor.failures, actor.restarts
             ),
         ),
-        ("policy", policy(details.supervision, details.budget)),
-        ("name", actor.listing.to_string()),
     ];
     let mut add = |name, value: String| {
         if !value.is_empty() {
@@ -154,6 +152,8 @@ pub(crate) fn lines(node: &str, details: &ActorDetails) -> Vec<(&'static str, St
     for wait in &details.waits_for {
         add("waits for", format!("{} ({})", wait.urn, wait.kind));
     }
+    add("policy", policy(details.supervision, details.budget));
+    add("listed", actor.listing.to_string());
     add(
         "parent",
         actor

@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::command::confirm::confirm;
 use crate::command::durable::{Contents, attributes};
 use crate::command::filter::{Filter, Subject};
+use crate::command::refuse_fleet;
 use crate::exit::{Exit, Failure};
 use crate::output::{self, Output, age};
 use crate::time::timestamp;
@@ -175,6 +176,7 @@ impl Dead {
         if let Self::Replay(change) | Self::Rm(change) = &self {
             change.check()?;
         }
+        refuse_fleet(config)?;
         let dead = DeadLetters::connect(config).await?;
         match self {
             Self::Ls(list) => list.run(&dead, output).await,

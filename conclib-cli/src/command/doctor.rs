@@ -1,9 +1,10 @@
 //! `doctor`: what is wrong, and what to do about it.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use clap::Args;
-use conclib::inspect::{Inspector, MemberStage, StatusQuery};
+use conclib::inspect::{ActorsQuery, Inspector, MemberStage, StatusQuery};
 use conclib::monitor::{BusMonitor, ServerStatus};
 use conclib::{Config, ProxyClient};
 use serde::Serialize;
@@ -13,6 +14,9 @@ use crate::command::inspection::ask_all;
 use crate::command::status::{Thresholds, not_served};
 use crate::exit::{Exit, Failure};
 use crate::output::{self, Level, Output, age};
+
+/// The age of a message at which its actor may be stuck.
+const OLD_MESSAGE: Duration = Duration::from_secs(30);
 
 /// The number of requests in an inbox at which its process does not keep up.
 const LONG_INBOX: u64 = 1000;
@@ -158,10 +162,11 @@ fn examine_rights(facts: &Facts, may_not_ask: bool, findings: &mut Findings) {
 async fn examine_answers(config: &Config, findings: &mut Findings) {
     let inspected = async {
         let inspector = Inspector::connect(config).await?;
-        ask_all(&inspector, &StatusQuery::default()).await
+        let answers = ask_all(&inspector, &StatusQuery::default()).await?;
+        Ok::<_, Failure>((inspector, answers))
     };
-    let answers = match inspected.await {
-        Ok(answers) => answers,
+    let (inspector, answers) = match inspected.await {
+        Ok(inspected) => inspected,
         Err(failure) if failure.exit == Exit::NotPermitted => {
             return findings.warn(
                 "inspect",
@@ -196,6 +201,29 @@ async fn examine_answers(config: &Config, findings: &mut Findings) {
             "inspect",
             format!("{count} processes answer, conclib {text}"),
         );
+    }
+    examine_ages(&inspector, findings).await;
+}
+
+/// Looks for actors that have a message for long.
+async fn examine_ages(inspector: &Inspector, findings: &mut Findings) {
+    let query = ActorsQuery::new().min_age(OLD_MESSAGE).limit(1);
+    let Ok(answers) = ask_all(inspector, &query).await else {
+        return; // said above
+    };
+    for (node, page) in answers.answered {
+        if let Some(actor) = page.actors.first() {
+            findings.warn(
+                "actors",
+                format!(
+                    "{} actors of {node} have a message for more than {}: {} first",
+                    page.matching,
+                    output::duration(OLD_MESSAGE),
+                    actor.urn
+                ),
+                "`conclib ls --min-age 30s`, and `conclib actor URN` for whom it waits for",
+            );
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use conclib::monitor::{BusMonitor, StoredMessage};
 use serde::{Serialize, Serializer};
 
 use crate::command::filter::{Filter, Subject};
+use crate::command::refuse_fleet;
 use crate::exit::Failure;
 use crate::output::{self, Output, age};
 use crate::time::timestamp;
@@ -107,6 +108,7 @@ impl<'a> Row<'a> {
 
 impl Durable {
     pub(crate) async fn run(self, config: &Config, output: Output) -> Result<(), Failure> {
+        refuse_fleet(config)?;
         let monitor = BusMonitor::connect(config).await?;
         match self {
             Self::Ls(list) => list.run(&monitor, output).await,

@@ -240,7 +240,10 @@ impl List {
         show(output, &actors, members.len() > 1)?;
         let shown = actors.len();
         if shown < matching {
-            let more = next.map_or_else(String::new, |next| format!("; next: --after {next}"));
+            let more = next.map_or_else(String::new, |next| {
+                let node = members.first().map_or("", |member| &*member.node);
+                format!("; next: --node {node} --after {next}")
+            });
             output::say(&format!("{shown} of {matching} actors{more}"));
         }
         Ok(())

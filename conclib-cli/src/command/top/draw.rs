@@ -16,7 +16,7 @@ const MAX_COLUMN: usize = 40;
 
 pub(super) fn draw(frame: &mut Frame<'_>, screen: &Screen, has_color: bool) {
     let areas = Layout::vertical([
-        Constraint::Length(3),
+        Constraint::Length(4),
         Constraint::Length(3),
         Constraint::Min(3),
         Constraint::Length(1),
@@ -49,7 +49,8 @@ fn header_lines(screen: &Screen, has_color: bool) -> Vec<Line<'static>> {
     }
     let mut lines = vec![
         Line::from(members(sample)),
-        Line::from(flow(screen, sample)),
+        Line::from(flow(screen)),
+        Line::from(stored(sample)),
     ];
     if let Some(silent) = sample.silent.first() {
         let more = match sample.silent.len() - 1 {
@@ -94,21 +95,26 @@ fn members(sample: &Sample) -> String {
     )
 }
 
-fn flow(screen: &Screen, sample: &Sample) -> String {
+fn flow(screen: &Screen) -> String {
     let rates = screen.history().rates().unwrap_or_default();
-    let durable = sample.durable.as_ref().map_or_else(String::new, |durable| {
+    format!(
+        "requests {:.0}/s   answers {:.0}/s ok, {:.0}/s failed",
+        rates.requests, rates.ok, rates.failed
+    )
+}
+
+/// The durable messages on the bus.
+fn stored(sample: &Sample) -> String {
+    let durable = sample.durable.as_ref().map(|durable| {
         format!(
-            "   durable {} stored, {} delayed",
+            "durable {} stored, {} delayed",
             durable.stored, durable.delayed
         )
     });
-    let dead = sample.dead.as_ref().map_or_else(String::new, |dead| {
-        format!("   dead letters {}", dead.stored)
-    });
-    format!(
-        "requests {:.0}/s   answers {:.0}/s ok, {:.0}/s failed{durable}{dead}",
-        rates.requests, rates.ok, rates.failed
-    )
+    let dead = sample.dead.as_ref();
+    let dead = dead.map(|dead| format!("dead letters {}", dead.stored));
+    let parts: Vec<_> = [dead, durable].into_iter().flatten().collect();
+    parts.join("   ")
 }
 
 fn draw_history(frame: &mut Frame<'_>, screen: &Screen, area: Rect, has_color: bool) {

@@ -1,6 +1,7 @@
 //! Filters and orders of actors: pure, and the same for a member and for those who merge the pages of several.
 
-use std::cmp::{Ordering, Reverse};
+use std::cmp::Ordering;
+use std::time::Duration;
 
 use crate::actor::ActorSnapshot;
 use crate::bus::inspect::message::{ActorFilter, Refusal, Sort, TypeSummary};
@@ -25,7 +26,7 @@ impl ActorFilter {
         self.phase.is_none_or(|phase| phase == actor.phase)
             && self
                 .min_age
-                .is_none_or(|age| actor.oldest.is_some_and(|oldest| oldest >= age))
+                .is_none_or(|age| age_of(actor).is_some_and(|oldest| oldest >= age))
             && self
                 .actor_type
                 .as_ref()
@@ -38,6 +39,16 @@ impl ActorFilter {
         let pattern = self.urn.as_ref();
         pattern.is_none_or(|pattern| matches(pattern, urn))
     }
+}
+
+/// The age of the oldest message: one that waits, or the one whose handler runs, by the time since it began.
+fn age_of(actor: &ActorSnapshot) -> Option<Duration> {
+    actor.oldest.max(running(actor))
+}
+
+/// The time for which the handler has run.
+fn running(actor: &ActorSnapshot) -> Option<Duration> {
+    actor.running.as_ref().map(|running| running.elapsed)
 }
 
 /// True for the whole name of a type, and for its last part without generics.
@@ -83,12 +94,8 @@ fn matches(pattern: &str, text: &str) -> bool {
 impl Sort {
     /// The order of two actors.
     pub(super) fn compare(self, a: &ActorSnapshot, b: &ActorSnapshot) -> Ordering {
-        let running = |actor: &ActorSnapshot| actor.running.as_ref().map(|running| running.elapsed);
         let order = match self {
-            Self::Oldest => {
-                let ages = |actor: &ActorSnapshot| Reverse((actor.oldest, running(actor)));
-                ages(a).cmp(&ages(b))
-            }
+            Self::Oldest => age_of(b).cmp(&age_of(a)),
             Self::Queued => b.queued.cmp(&a.queued),
             Self::Running => running(b).cmp(&running(a)),
             Self::Handled => b.handled.cmp(&a.handled),
@@ -103,9 +110,8 @@ impl Sort {
     pub(super) fn compare_types(self, a: &TypeSummary, b: &TypeSummary) -> Ordering {
         let order = match self {
             Self::Oldest => {
-                let ages =
-                    |of_type: &TypeSummary| Reverse((of_type.oldest, of_type.longest_running));
-                ages(a).cmp(&ages(b))
+                let age = |of_type: &TypeSummary| of_type.oldest.max(of_type.longest_running);
+                age(b).cmp(&age(a))
             }
             Self::Queued => b.queued.cmp(&a.queued),
             Self::Running => b.longest_running.cmp(&a.longest_running),

@@ -90,7 +90,7 @@ pub struct ActorFilter {
     pub actor_type: Option<String>,
     /// The phase of the lifecycle.
     pub phase: Option<Phase>,
-    /// The least age of the oldest message in the mailbox.
+    /// The least age of the oldest message: one in the mailbox, or the one whose handler runs, since it began.
     pub min_age: Option<Duration>,
 }
 
@@ -181,7 +181,8 @@ impl ActorsQuery {
         self
     }
 
-    /// Only actors whose oldest message has at least this age.
+    /// Only actors whose oldest message has at least this age: one in the mailbox, or the one whose handler runs, since it
+    /// began.
     #[must_use]
     pub fn min_age(mut self, age: Duration) -> Self {
         self.filter.min_age = Some(age);
