@@ -27,6 +27,8 @@ impl<R> NamedMessage<R> {
     }
 }
 
+// Not a type that users write where the compiler misses a message.
+#[diagnostic::do_not_recommend]
 impl<R: DeserializeOwned + Send + 'static> ActorMessage for NamedMessage<R> {
     type Response = R;
     const NAME: &'static str = "";
