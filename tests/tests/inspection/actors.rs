@@ -348,7 +348,7 @@ pub(crate) async fn waits_are_shown(bus: Bus) {
     let edge = &graph.edges[0];
     assert_eq!(
         (&edge.from, &edge.to, edge.kind),
-        (&urn("asker"), &urn("worker"), WaitKind::Reply)
+        (&urn("asker"), &urn("worker"), WaitKind::Answer)
     );
     assert!(edge.running.is_some());
     let details = inspected

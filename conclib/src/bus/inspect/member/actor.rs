@@ -20,7 +20,7 @@ const MAX_NAMED: usize = 100;
 impl From<AwaitedEvent> for WaitKind {
     fn from(event: AwaitedEvent) -> Self {
         match event {
-            AwaitedEvent::Reply => Self::Reply,
+            AwaitedEvent::Reply => Self::Answer,
             AwaitedEvent::Capacity => Self::Capacity,
             AwaitedEvent::Start => Self::Start,
             AwaitedEvent::Stop => Self::Stop,

@@ -175,7 +175,7 @@ pub struct WaitsFor {
 #[non_exhaustive]
 pub enum WaitKind {
     /// The answer to an ask.
-    Reply,
+    Answer,
     /// Room in the mailbox.
     Capacity,
     /// The end of `on_start`.
@@ -190,7 +190,7 @@ pub enum WaitKind {
 impl fmt::Display for WaitKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
-            Self::Reply => "reply",
+            Self::Answer => "answer",
             Self::Capacity => "room",
             Self::Start => "start",
             Self::Stop => "end",
