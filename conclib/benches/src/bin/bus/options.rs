@@ -249,7 +249,10 @@ mod tests {
         for (line, part) in [
             ("--rows 5", "unexpected argument '--rows'"),
             ("--row 5", "values: 1, 16, 64, 512, 4096, 64x1KiB"),
-            ("--peer zmq", "values: conclib, nats, naive, raw"),
+            (
+                "--peer zmq",
+                "values: conclib, conclib-traced, nats, naive, raw",
+            ),
             ("--rounds x", "--rounds <N>"),
             ("--rounds 0", "--rounds <N>"),
             ("--rounds", "a value is required for '--rounds <N>'"),
