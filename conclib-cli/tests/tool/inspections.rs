@@ -69,7 +69,9 @@ async fn actors_are_listed_in_order_and_in_pages() {
         "{table:?}"
     );
     assert!(
-        table.errors.starts_with("1 of 3 actors; next: --after "),
+        table
+            .errors
+            .starts_with("1 of 3 actors; next: --node main --after "),
         "{table:?}"
     );
 }

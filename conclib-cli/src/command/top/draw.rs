@@ -259,9 +259,9 @@ mod tests {
         screen.take(sample(150, 1));
         let lines = drawn(&screen, 100, 24);
         assert!(lines[0].starts_with("members 1 (main)"), "{lines:#?}");
-        assert!(lines[3].starts_with("handled 50/s"), "{lines:#?}");
-        assert!(lines[6].starts_with("NODE  TYPE  ACTORS"), "{lines:#?}");
-        assert!(lines[7].starts_with("main  Desk  3 "), "{lines:#?}");
+        assert!(lines[4].starts_with("handled 50/s"), "{lines:#?}");
+        assert!(lines[7].starts_with("NODE  TYPE  ACTORS"), "{lines:#?}");
+        assert!(lines[8].starts_with("main  Desk  3 "), "{lines:#?}");
         assert!(lines[23].starts_with("1 types*  2 actors"), "{lines:#?}");
     }
 
@@ -286,7 +286,7 @@ mod tests {
         let mut screen = Screen::new(SortName::Oldest);
         screen.take(silent);
         let lines = drawn(&screen, 80, 24);
-        assert_eq!(lines[2], "no answer of eu-2: it was\u{fffd}[2J killed");
+        assert_eq!(lines[3], "no answer of eu-2: it was\u{fffd}[2J killed");
         let mut failed = sample(1, 1);
         failed.failure = Some(crate::exit::Failure::usage("no Redis"));
         screen.take(failed);

@@ -5,7 +5,7 @@ use std::future::{Future, poll_fn, ready};
 use std::pin::Pin;
 use std::task::Poll;
 
-type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// A queue of futures of which only the oldest is polled.
 ///

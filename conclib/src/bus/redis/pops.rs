@@ -118,32 +118,28 @@ impl Pops {
         block: Duration,
     ) -> Result<Popped, TransportError> {
         let link = self.connection.link()?;
-        let mut commands = self.commands(lists, block);
-        loop {
-            let popped = pop(&link, commands, keys, count, block).await;
-            let Err(TransportError::NotPermitted(refusal)) = &popped else {
-                return popped;
-            };
-            commands = match commands {
-                PopCommands::Many(lists) if refusal.starts_with("ERR unknown command") => {
-                    self.lacks_blmpop.store(true, Ordering::Relaxed);
-                    tracing::info!("this Redis does not know BLMPOP; using BLPOP and LPOP");
-                    PopCommands::OneAndMore(lists)
-                }
-                PopCommands::Many(Lists::All) if refusal.starts_with("NOPERM") => {
-                    self.note_missing_rights(refusal);
-                    PopCommands::Many(Lists::Inbox)
-                }
-                PopCommands::OneAndMore(Lists::All) if refusal.starts_with("NOPERM") => {
-                    self.note_missing_rights(refusal);
-                    PopCommands::OneAndMore(Lists::Inbox)
-                }
-                _ => {
-                    self.lacks_rights.store(false, Ordering::Relaxed); // not only these are missing
-                    return popped;
-                }
-            };
+        let commands = self.commands(lists, block);
+        let popped = pop(&link, commands, keys, count, block).await?;
+        let Some(refusal) = popped.refusal else {
+            return Ok(popped.popped);
+        };
+        // Not tried again here: pops behind this one may have taken later requests by now.
+        match commands {
+            PopCommands::Many(_) if refusal.starts_with("ERR unknown command") => {
+                self.lacks_blmpop.store(true, Ordering::Relaxed);
+                tracing::info!("this Redis does not know BLMPOP; using BLPOP and LPOP");
+            }
+            PopCommands::Many(Lists::All) | PopCommands::OneAndMore(Lists::All)
+                if refusal.starts_with("NOPERM") =>
+            {
+                self.note_missing_rights(&refusal);
+            }
+            _ => {
+                self.lacks_rights.store(false, Ordering::Relaxed); // not only these are missing
+                return Err(TransportError::NotPermitted(refusal));
+            }
         }
+        Ok(popped.popped)
     }
 
     /// True if the lists beside the inbox are popped too.
@@ -193,6 +189,13 @@ impl Pops {
     }
 }
 
+/// The outcome of the commands of a pop.
+struct PopOutcome {
+    popped: Popped,
+    /// The reason for which the first command was refused. A later one may have taken frames all the same.
+    refusal: Option<String>,
+}
+
 /// Pops, and asks for the lease in the same write: so the owner comes from the Redis that the frames
 /// before it came from, at a moment after they were popped.
 async fn pop(
@@ -201,7 +204,7 @@ async fn pop(
     keys: &PopKeys,
     count: u32,
     block: Duration,
-) -> Result<Popped, TransportError> {
+) -> Result<PopOutcome, TransportError> {
     let count = u64::from(count.max(1));
     let timeout = ReplyTimeout {
         block,
@@ -243,8 +246,10 @@ async fn pop(
         server: link.server(),
         ..Popped::nothing(owner)
     };
+    let mut refusal = None;
     for (place, reply) in replies.into_iter().enumerate() {
         match reply.accepted() {
+            Err(TransportError::NotPermitted(reason)) if place == 0 => refusal = Some(reason),
             Ok(reply) => {
                 let has_key = place == 0 && !matches!(method, PopCommands::Now);
                 let keys = has_key.then_some(keys);
@@ -255,10 +260,11 @@ async fn pop(
             Err(error) if !popped.is_empty() => {
                 tracing::debug!(%error, "popped a single request: LPOP failed");
             }
+            Err(TransportError::NotPermitted(_)) if refusal.is_some() => {} // as the first one
             Err(error) => return Err(error),
         }
     }
-    Ok(popped)
+    Ok(PopOutcome { popped, refusal })
 }
 
 /// Adds the frames of a reply: in that to a blocking pop, they are behind the key of their list.

@@ -31,6 +31,8 @@ pub(super) struct Deduplicator {
     /// The ids of the clients, in the order of [`Newest::place`].
     ids: Vec<ClientId>,
     swept: Option<Instant>,
+    /// A client was forgotten before its time, or not recorded.
+    has_forgotten: bool,
 }
 
 /// The newest request of a client.
@@ -44,6 +46,12 @@ struct Newest {
 }
 
 impl Deduplicator {
+    /// True if there were more clients than can be remembered: a request that is no duplicate may have been taken
+    /// before.
+    pub(super) fn has_forgotten(&self) -> bool {
+        self.has_forgotten
+    }
+
     /// True if this request, or a newer one of its client, was recorded.
     pub(super) fn is_duplicate(&self, origin: Origin) -> bool {
         let seen = self.clients.get(&origin.client);
@@ -61,8 +69,11 @@ impl Deduplicator {
             return;
         }
         self.sweep(now);
-        if self.clients.len() >= MAX_CLIENTS && !self.forget_longest(until) {
-            return;
+        if self.clients.len() >= MAX_CLIENTS {
+            self.has_forgotten = true;
+            if !self.forget_longest(until) {
+                return;
+            }
         }
         let place = self.ids.len();
         self.ids.push(origin.client);
@@ -183,6 +194,7 @@ mod tests {
                 .all(|client| dedup.is_duplicate(origin(client, 1)))
         );
         assert_eq!(dedup.clients.len(), MAX_CLIENTS);
+        assert!(dedup.has_forgotten());
         // All others end; the list of ids follows.
         dedup.record(origin(0, 2), now + 100 * hour, now + 48 * hour);
         dedup.record(origin(1, 2), now + 100 * hour, now + 49 * hour);

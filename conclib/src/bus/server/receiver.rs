@@ -12,7 +12,7 @@ use tracing::{debug, info, warn};
 use crate::bus::fleet::FencedSink;
 use crate::bus::link::ewma::EwmaSize;
 use crate::bus::link::log_once::{Anomaly, LogOnce};
-use crate::bus::link::ordered::OrderedFutures;
+use crate::bus::link::ordered::{BoxFuture, OrderedFutures};
 use crate::bus::link::urn_log::UrnLog;
 use crate::bus::protocol::Request;
 use crate::bus::server::ProxyShared;
@@ -128,6 +128,9 @@ impl RequestReceiver {
 
     /// The same receiver after these requests have been taken.
     pub(super) fn after(mut self, taken: Deduplicator) -> Self {
+        if taken.has_forgotten() {
+            self.requests.note_forgotten();
+        }
         self.dedup = taken;
         self
     }
@@ -244,9 +247,10 @@ impl RequestReceiver {
             // Pops from before the close are woken, and need not wait to their end. If a wake is
             // lost, one pop does.
             Intake::Reject if pops.len() > 0 => self.wake().await,
+            // From the inbox alone: operators could keep these pops from the last requests.
             Intake::Reject => {
-                self.operator_pause = None; // such a pop may not wait for the last requests
-                self.begin(shared, pops, 1, DRAIN_WAIT).await;
+                let pop = self.pop(shared, Lists::Inbox, DRAIN_WAIT);
+                pops.begin(pop).await;
             }
         }
     }
@@ -294,6 +298,7 @@ impl RequestReceiver {
         if !frames.is_empty() {
             count(&self.shared.counters.reads);
         }
+        let is_certain = owner == Ok(Some(self.epoch));
         let of_these = match intake {
             Intake::Accept if !self.is_same(server) || !self.may_execute(owner).await => {
                 Intake::Reject
@@ -302,7 +307,9 @@ impl RequestReceiver {
         };
         if let Some(taken) = operator {
             self.operator_pause = Some(Instant::now() + OPERATOR_PAUSE);
-            self.handle_operator(taken, of_these);
+            // An operator that finds no lease counts its action as not executed.
+            let of_operators = if is_certain { of_these } else { Intake::Reject };
+            self.handle_operator(taken, of_operators);
         }
         let is_woken = self.handle_all(frames, cut, of_these);
         // A lease that is lost for good closes the fence; otherwise the doubt was about these frames
@@ -365,11 +372,21 @@ impl RequestReceiver {
         block: Duration,
     ) {
         while pops.len() < most {
-            let count = self.frame_size.frames(POP_BYTES, MAX_POP_FRAMES);
-            let count = u32::try_from(count).unwrap_or(1);
             let (lists, block) = self.lists(block);
-            pops.begin(shared.transport.pop(self.epoch, lists, count, block))
-                .await;
+            let pop = self.pop(shared, lists, block);
+            pops.begin(pop).await;
         }
+    }
+
+    /// A pop of as many frames as fit into its size.
+    fn pop<'a>(
+        &self,
+        shared: &'a ProxyShared,
+        lists: Lists,
+        block: Duration,
+    ) -> BoxFuture<'a, Result<Popped, TransportError>> {
+        let count = self.frame_size.frames(POP_BYTES, MAX_POP_FRAMES);
+        let count = u32::try_from(count).unwrap_or(1);
+        shared.transport.pop(self.epoch, lists, count, block)
     }
 }

@@ -27,7 +27,7 @@ pub(crate) struct RequestTracker {
     is_revoked: Arc<AtomicBool>,
     counters: Arc<ProxyCounters>,
     /// This process knows all requests of the epoch that were taken: none that it refuses was executed.
-    knows_all: bool,
+    knows_all: AtomicBool,
     /// Reads the trace contexts of requests.
     propagator: Option<SharedPropagator>,
     /// The messages that do not decode.
@@ -41,7 +41,7 @@ impl RequestTracker {
             cancelled: CancelledRequests::default(),
             is_revoked: shared.is_revoked.clone(),
             counters: shared.counters.clone(),
-            knows_all: true,
+            knows_all: AtomicBool::new(true),
             propagator: shared.config.propagator.clone(),
             skew_log: shared.skew_log.clone(),
         }
@@ -50,9 +50,14 @@ impl RequestTracker {
     /// The same for an epoch of which another process may have executed requests.
     pub(super) fn of_another_process(self) -> Self {
         Self {
-            knows_all: false,
+            knows_all: AtomicBool::new(false),
             ..self
         }
+    }
+
+    /// Notes that requests were taken that are not known any more.
+    pub(super) fn note_forgotten(&self) {
+        self.knows_all.store(false, Ordering::Relaxed);
     }
 
     pub(super) fn publisher(&self) -> &Arc<ReplyPublisher> {
@@ -94,7 +99,7 @@ impl RequestTracker {
 
     /// Publishes the outcome of a request that is taken by this process only.
     fn publish(&self, origin: Origin, deadline: Option<Instant>, outcome: Outcome) {
-        if self.knows_all && outcome == Err(AskError::NoResponder) {
+        if self.knows_all.load(Ordering::Relaxed) && outcome == Err(AskError::NoResponder) {
             self.publisher.publish_unexecuted(origin, deadline);
         } else {
             self.publisher.publish(origin, deadline, outcome);

@@ -152,6 +152,9 @@ impl RequestReceiver {
             }
         };
         self.dedup.record(request.origin, deadline, now);
+        if self.dedup.has_forgotten() {
+            self.requests.note_forgotten();
+        }
         let responder = responder.with_attributes(request.attributes, Some(&mut held));
         let responder = match self.fenced_sink(&*actor, request.is_direct) {
             Some(listed) => responder.with_sink(listed.clone()),

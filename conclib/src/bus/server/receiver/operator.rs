@@ -29,7 +29,13 @@ impl RequestReceiver {
         let OperatorFrames { right, frames, cut } = taken;
         let now = Instant::now();
         for (place, frame) in frames.into_iter().enumerate() {
-            if intake == Intake::Reject {
+            if let Ok(request) = Received::decode(&frame)
+                && request.kind == Kind::Confirm
+            {
+                let bytes = usize::try_from(request.origin.id).unwrap_or(usize::MAX);
+                let publisher = self.requests.publisher();
+                publisher.confirm(request.origin.client, bytes);
+            } else if intake == Intake::Reject {
                 self.refuse_operator(&frame, AskError::NoResponder);
             } else if place >= MAX_ANSWERED {
                 self.refuse_operator(&frame, AskError::overloaded());
@@ -55,14 +61,7 @@ impl RequestReceiver {
         };
         match request.kind {
             Kind::Ask => {}
-            Kind::Confirm => {
-                let bytes = usize::try_from(request.origin.id).unwrap_or(usize::MAX);
-                return self
-                    .requests
-                    .publisher()
-                    .confirm(request.origin.client, bytes);
-            }
-            Kind::Tell | Kind::Cancel | Kind::Wake => return,
+            Kind::Tell | Kind::Cancel | Kind::Confirm | Kind::Wake => return,
         }
         let deadline = self
             .shared
