@@ -33,7 +33,7 @@ pub(super) async fn prove_serving(
     keys: &Keys,
 ) -> Result<(), TransportError> {
     let lists = PopKeys::new(keys, NO_EPOCH);
-    let popped = pops.pop(&lists, Lists::All, 1, Duration::from_millis(1));
+    let popped = pops.pop(&lists, Lists::Inbox, 1, Duration::from_millis(1));
     let popped = popped.await;
     popped.map_err(|error| error.in_context("requests cannot be popped"))?;
     let channel = keys.reply(ClientId::default());
