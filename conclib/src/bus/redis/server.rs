@@ -77,6 +77,7 @@ impl RedisServer {
         let proven = async {
             let publish = publish.link()?;
             start_check::prove_serving(&pops, &publish, &keys).await?;
+            start_check::try_operator_lists(&pops, &keys).await?;
             start_check::read_facts(&publish).await
         };
         let facts = proven.await.map_err(|error| {
