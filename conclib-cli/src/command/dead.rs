@@ -270,7 +270,7 @@ enum Action {
 struct Outcome {
     /// The number of dead letters that were chosen.
     chosen: usize,
-    /// Those that were replayed or removed.
+    /// Dead letters that were replayed or removed.
     changed: usize,
     /// The ids of those that were there no more.
     missing: Vec<String>,

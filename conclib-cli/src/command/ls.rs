@@ -20,7 +20,7 @@ use crate::time::parse_duration;
 
 /// List actors, or their types with --types
 ///
-/// Those with the oldest messages are first. Members of a fleet are listed together; the further pages of one member by
+/// Actors with the oldest messages are first. Members of a fleet are listed together; the further pages of one member by
 /// `--node NAME --after CURSOR`.
 #[derive(Debug, Args)]
 pub(crate) struct List {

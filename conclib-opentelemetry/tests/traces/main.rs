@@ -122,7 +122,7 @@ async fn errors_set_the_status_at_both_ends() -> TestResult {
     );
     assert_eq!(error_type(&handle).as_deref(), Some("failed"));
     assert!(matches!(handle.status, Status::Error { .. }));
-    // What its failure led to is within the span.
+    // The consequences of its failure are within the span.
     let events: Vec<_> = handle.events.iter().map(|event| &*event.name).collect();
     assert!(events.contains(&"actor failed"), "{events:?}");
     let restart = spans.ended("restart").await;

@@ -43,7 +43,7 @@ impl Config {
     /// Lets [operators](crate::inspect) act on this process: stop, kill and restart its actors, drain it, and change the
     /// filter of its log. Off by default, also by `CONCLIB_ADMIN=1`. Inspections are always answered.
     ///
-    /// Who may write such requests is decided by Redis: the [role](Self::acl) of an operator may, that of a client or an
+    /// Redis decides which user may write such requests: the [role](Self::acl) of an operator may, that of a client or an
     /// observer may not. Each action is logged with its author and reason, in the target `conclib::admin`.
     ///
     /// Only the actor process needs it; [`variables`](Self::variables) leaves it out.

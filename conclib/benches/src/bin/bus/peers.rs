@@ -36,7 +36,7 @@ impl Peer {
         Self::RawSockets,
     ];
 
-    /// Those of the table, unless others are named.
+    /// The peers of the table, unless others are named.
     pub(crate) const USUAL: [Self; 4] =
         [Self::Conclib, Self::Nats, Self::NaiveLoop, Self::RawSockets];
 

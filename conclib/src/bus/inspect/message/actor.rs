@@ -88,7 +88,7 @@ pub struct TypeSummary {
     pub actor_type: Cow<'static, str>,
     /// The number of actors.
     pub actors: usize,
-    /// Those that start.
+    /// Actors that start.
     pub starting: usize,
     /// Those that handle messages or wait for them.
     pub running: usize,
