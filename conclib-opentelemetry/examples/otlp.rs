@@ -11,11 +11,11 @@
 use std::error::Error;
 
 use conclib::prelude::*;
-use conclib_opentelemetry::TraceContext;
+use conclib_opentelemetry::{EarlySampler, TraceContext};
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_otlp::SpanExporter;
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
+use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, fmt};
@@ -39,19 +39,23 @@ impl Doubler {
     }
 }
 
+/// What the layer of traces has: messages from the bus, and asks within the process. Tells within it, and messages
+/// that the sampler leaves out, have spans for logs alone.
+const TRACES: &str =
+    "info,conclib::handle=debug,conclib::handle::tell=off,conclib::handle::unsampled=off";
+
 /// Sends the spans of this process to a collector.
-fn export_traces(service: &'static str) -> Result<SdkTracerProvider, Box<dyn Error>> {
+fn export_traces(
+    service: &'static str,
+    sampler: EarlySampler,
+) -> Result<SdkTracerProvider, Box<dyn Error>> {
     let exporter = SpanExporter::builder().with_http().build()?;
-    // All traces that begin here. With `TraceIdRatioBased(0.01)` instead of `AlwaysOn`, one in a hundred.
-    let sampler = Sampler::ParentBased(Box::new(Sampler::AlwaysOn));
     let provider = SdkTracerProvider::builder()
         .with_batch_exporter(exporter)
         .with_sampler(sampler)
         .with_resource(Resource::builder().with_service_name(service).build())
         .build();
     let traces = tracing_opentelemetry::layer().with_tracer(provider.tracer(service));
-    // Traces continue through actors of the same process; tells within it have none.
-    let filter = EnvFilter::new("info,conclib::handle=debug,conclib::handle::tell=off");
     // The log needs no fields of OpenTelemetry: all have a dot in their names.
     let fields = fmt::format::debug_fn(|writer, field, value| match field.name() {
         "message" => write!(writer, "{value:?} "),
@@ -60,7 +64,7 @@ fn export_traces(service: &'static str) -> Result<SdkTracerProvider, Box<dyn Err
     });
     let log = fmt::layer().fmt_fields(fields);
     tracing_subscriber::registry()
-        .with(traces.with_filter(filter))
+        .with(traces.with_filter(EnvFilter::new(TRACES)))
         .with(log.with_filter(EnvFilter::new("info")))
         .init();
     Ok(provider)
@@ -68,8 +72,10 @@ fn export_traces(service: &'static str) -> Result<SdkTracerProvider, Box<dyn Err
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let provider = export_traces("otlp-example")?;
-    let config = Config::memory().propagator(TraceContext::new());
+    // All traces; with 0.01, one in a hundred.
+    let sampler = EarlySampler::new(1.0);
+    let provider = export_traces("otlp-example", sampler.clone())?;
+    let config = Config::memory().propagator(TraceContext::new().with_sampler(sampler));
 
     let system = ActorSystem::new();
     system.spawn(Doubler).await?;

@@ -58,7 +58,7 @@
 //! 0.33. With another one the layer does not know these spans, and each process would have traces of its own. That
 //! is logged once, as a `WARN` of the target `conclib_opentelemetry`.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use conclib::envelope::Attributes;
 use conclib::trace::{Propagate, Relation};
@@ -68,7 +68,10 @@ use opentelemetry::trace::{SpanContext, TraceContextExt, TraceState};
 use tracing::{Span, warn};
 use tracing_opentelemetry::{OpenTelemetrySpanExt, SetParentError};
 
+pub use early::EarlySampler;
+
 mod baggage;
+mod early;
 mod traceparent;
 
 const TRACEPARENT: &str = "traceparent";
@@ -89,6 +92,8 @@ const LAYER_VERSION: &str = "0.34";
 #[derive(Debug, Default)]
 pub struct TraceContext {
     has_baggage: bool,
+    sampler: Option<EarlySampler>,
+    sampling: SamplerCheck,
     sending: LayerCheck,
     receiving: LayerCheck,
 }
@@ -114,6 +119,40 @@ impl TraceContext {
         self.has_baggage = true;
         self
     }
+
+    /// Decides with this sampler which messages have spans, before they are made: for programs whose processor time
+    /// matters. The provider must have the same sampler: see [`EarlySampler`].
+    ///
+    /// Messages with [baggage](Self::with_baggage) have spans in any case, since handlers read it from theirs.
+    #[must_use]
+    pub fn with_sampler(mut self, sampler: EarlySampler) -> Self {
+        sampler.decide_early();
+        self.sampler = Some(sampler);
+        self
+    }
+
+    /// Writes the context of a sender, unless the attributes have one.
+    fn write(context: &SpanContext, attributes: &mut Attributes) {
+        if attributes.get(TRACEPARENT).is_some() {
+            return;
+        }
+        attributes.insert(TRACEPARENT, traceparent::format(context));
+        let state = context.trace_state().header();
+        if (1..=MAX_TRACESTATE_LEN).contains(&state.len()) {
+            attributes.insert(TRACESTATE, state);
+        }
+    }
+}
+
+/// The context of a span, or the current one: of a caller whose span is not one of `tracing`, or if the layer has a
+/// filter.
+fn context_of(span: &Span) -> Context {
+    let context = span.context();
+    if context.has_active_span() {
+        context
+    } else {
+        Context::current()
+    }
 }
 
 impl Propagate for TraceContext {
@@ -126,22 +165,15 @@ impl Propagate for TraceContext {
     }
 
     fn inject(&self, span: &Span, attributes: &mut Attributes) {
-        let mut context = span.context();
-        if !context.span().span_context().is_valid() {
-            // Of a caller whose span is not one of `tracing`, or if the layer has a filter.
-            context = Context::current();
-        }
+        let context = context_of(span);
         let current = context.span().span_context().clone();
         if !current.is_valid() {
             return self.sending.check(span);
         }
-        if attributes.get(TRACEPARENT).is_none() {
-            attributes.insert(TRACEPARENT, traceparent::format(&current));
-            let state = current.trace_state().header();
-            if (1..=MAX_TRACESTATE_LEN).contains(&state.len()) {
-                attributes.insert(TRACESTATE, state);
-            }
+        if self.sampler.is_some() && !self.has_baggage && !current.is_sampled() {
+            self.sampling.warn(span);
         }
+        Self::write(&current, attributes);
         if self.has_baggage
             && attributes.get(BAGGAGE).is_none()
             && let Some(text) = baggage::format(context.baggage())
@@ -170,6 +202,34 @@ impl Propagate for TraceContext {
         }
         self.receiving.check(span);
     }
+
+    fn leave_out(&self, span: &Span, attributes: &mut Attributes) -> bool {
+        let Some(sampler) = &self.sampler else {
+            return false;
+        };
+        if self.has_baggage && (attributes.get(BAGGAGE).is_some() || has_baggage(span)) {
+            return false;
+        }
+        if let Some(sender) = sender(attributes) {
+            return !sender.is_sampled();
+        }
+        let context = context_of(span);
+        let current = context.span().span_context().clone();
+        let left_out = if current.is_valid() {
+            Some(current).filter(|current| !current.is_sampled())
+        } else {
+            sampler.leave_out()
+        };
+        if let Some(context) = &left_out {
+            attributes.remove(TRACEPARENT); // a text that is no context
+            Self::write(context, attributes);
+        }
+        left_out.is_some()
+    }
+}
+
+fn has_baggage(span: &Span) -> bool {
+    !context_of(span).baggage().is_empty()
 }
 
 /// The sender's span, as the attributes of its message have it.
@@ -223,6 +283,24 @@ impl LayerCheck {
                  its filter must let `conclib::request=info` and `conclib::handle=info` pass"
             );
         }
+    }
+}
+
+/// Warns once that the provider has another sampler than the messages were decided on with.
+#[derive(Debug, Default)]
+struct SamplerCheck(AtomicBool);
+
+impl SamplerCheck {
+    fn warn(&self, span: &Span) {
+        if self.0.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        warn!(
+            span = span.metadata().map_or("", |metadata| metadata.name()),
+            "the sampler of the tracer provider leaves a span out that the `EarlySampler` of the `TraceContext` has \
+             chosen, so that fewer traces are kept than its share: give the same sampler to the provider \
+             (`with_sampler(sampler.clone())`)"
+        );
     }
 }
 

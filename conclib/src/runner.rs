@@ -11,7 +11,6 @@ use std::pin::pin;
 use std::task::Poll;
 
 use tokio::time::Instant;
-use tracing::Span;
 
 use crate::actor::cell::ActorCell;
 use crate::actor::not_handled::NotHandled;
@@ -19,7 +18,7 @@ use crate::actor::stats::Phase;
 use crate::actor::type_counters::TypeCounter;
 use crate::actor::{Actor, Context};
 use crate::core::spawn_task;
-use crate::deadlock::current::{Current, last_span};
+use crate::deadlock::current::{Current, MessageTrace, last_trace};
 use crate::envelope::RequestEnvelope;
 use crate::error::panics::{catch, drop_quietly};
 use crate::error::{AskError, AskErrorKind, Failure};
@@ -145,7 +144,7 @@ async fn restart<A: Actor, S: StateSource<A>>(
     guard: &mut ActorGuard<A>,
     source: &mut S,
     end: StopReason,
-    failed_in: Option<Box<Span>>,
+    failed_in: Option<Box<MessageTrace>>,
 ) -> Result<(), StopReason> {
     let ActorParts {
         actor, ctx, batch, ..
@@ -310,11 +309,11 @@ fn count_unhandled<A: Actor>(cell: &ActorCell<A>, failure: Failure) -> Result<()
 }
 
 /// Ends an incarnation that has handled its messages, with its last hook. Returns the reason of its end,
-/// and the span of the message whose handler did not return, if there is one.
+/// and the trace of the message whose handler did not return, if there is one.
 async fn wind_up<A: Actor, S: StateSource<A>>(
     guard: &mut ActorGuard<A>,
     served: Result<Result<(), Failure>, Interrupted>,
-) -> (StopReason, Option<Box<Span>>) {
+) -> (StopReason, Option<Box<MessageTrace>>) {
     let ActorParts {
         ctx,
         batch,
@@ -323,7 +322,7 @@ async fn wind_up<A: Actor, S: StateSource<A>>(
     } = &mut guard.parts;
     let cell = &guard.cell;
     ctx.set_message(None); // set by a handler that did not return
-    let failed_in = last_span();
+    let failed_in = last_trace();
     handled.end_timing(cell.actor_type());
     let end = match served {
         Ok(Ok(())) => end_of_service::<A, S>(cell, ctx),
@@ -383,18 +382,18 @@ fn prepare_request<A: Actor>(
         return None;
     }
     let deadline = envelope.responder.awaited_until();
-    let span = spans::of_request::<A>(cell.name(), &envelope);
+    let trace = spans::of_request::<A>(cell.name(), &envelope);
     let Some(message) = A::decode(envelope) else {
         let refusal = last_refusal().unwrap_or(AskErrorKind::BadRequest);
         count_lost(refusal);
-        spans::mark_error(&span, refusal);
+        spans::mark_error(&trace.span, refusal);
         return None;
     };
     if deadline.is_some() {
         Current::set_deadline(deadline);
     }
     handled.begin_request(received_at, now, cell.actor_type());
-    spans::begin(span);
+    spans::begin(trace);
     Some(message)
 }
 

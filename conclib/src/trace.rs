@@ -9,8 +9,10 @@
 
 use std::sync::Arc;
 
-use tracing::Span;
+use tracing::level_filters::LevelFilter;
+use tracing::{Level, Span};
 
+use crate::deadlock::current::Current;
 use crate::message::attributes::Attributes;
 
 pub(crate) use asker_span::{AskerSpan, micros_since};
@@ -68,6 +70,32 @@ pub trait Propagate: Send + Sync {
     /// Reads the context of a sender, for a span that was not entered yet. The attributes are those of the
     /// names in [`fields`](Self::fields), as a peer has sent them: ones that make no sense are to be ignored.
     fn extract(&self, attributes: &Attributes, span: &Span, relation: Relation);
+
+    /// Decides whether a message is left out of the traces, before a span is made for it; if so, `attributes` must
+    /// have the context of a trace that is left out afterwards. By default none is: each message has its spans.
+    ///
+    /// At the sender, `span` is the current one, and the attributes are those that the message has so far. At the
+    /// receiver, `span` is disabled, and the attributes are those of the names in [`fields`](Self::fields).
+    ///
+    /// No span of the targets `conclib::request` and `conclib::handle` is made for a message that is left out. Its
+    /// handler has one of the target `conclib::handle::unsampled`, for logs, and what it asks and tells is left out
+    /// with the same context, without a call of this function.
+    fn leave_out(&self, span: &Span, attributes: &mut Attributes) -> bool {
+        let _ = (span, attributes);
+        false
+    }
+}
+
+/// True within the handler of a message that is left out of the traces: see [`Propagate::leave_out`]. Spans that it
+/// makes itself are to be left out as well, by the sampler of the program. `EarlySampler` of `conclib-opentelemetry` asks
+/// it.
+///
+/// ```
+/// // Outside of handlers, nothing is.
+/// assert!(!conclib::trace::is_left_out());
+/// ```
+pub fn is_left_out() -> bool {
+    Current::left_out().is_some()
 }
 
 /// The relation of a handler's span to that of the sender.
@@ -97,6 +125,31 @@ pub(crate) fn inject(
     propagator.inject(span, attributes);
     if attributes.check().is_err() || attributes.bytes() > room {
         *attributes = before;
+    }
+}
+
+/// True if a subscriber may want the spans of messages across the bus: without one, nothing is sent along or read.
+#[inline]
+pub(crate) fn is_wanted() -> bool {
+    Level::INFO <= LevelFilter::current()
+}
+
+/// Leaves a message that is about to be sent out of the traces, unless it is to have a span.
+#[cfg(feature = "bus")]
+pub(crate) fn leave_out(propagator: &dyn Propagate, attributes: &mut Attributes) -> bool {
+    if let Some(context) = Current::left_out() {
+        attributes.insert_missing(&context);
+        return true;
+    }
+    propagator.leave_out(&Span::current(), attributes)
+}
+
+/// Takes the context of a message that is left out of the traces from its attributes, if they are too many with it,
+/// or have more than `room` bytes.
+#[cfg(feature = "bus")]
+pub(crate) fn fit(propagator: &dyn Propagate, attributes: &mut Attributes, room: usize) {
+    if attributes.check().is_err() || attributes.bytes() > room {
+        attributes.split_off(propagator.fields());
     }
 }
 

@@ -15,7 +15,7 @@ use crate::fixture::{Fixture, Spans, TestResult};
 const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
 /// A span whose parent is in another process.
-fn with_remote_parent(state: TraceState, flags: TraceFlags) -> Span {
+pub(crate) fn with_remote_parent(state: TraceState, flags: TraceFlags) -> Span {
     let (trace, span) = (TraceId::from(7), SpanId::from(9));
     let parent = SpanContext::new(trace, span, flags, true, state);
     let span = info_span!("request");

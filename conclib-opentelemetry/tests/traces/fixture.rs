@@ -7,12 +7,13 @@ use conclib::prelude::*;
 use conclib_opentelemetry::TraceContext;
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_sdk::trace::{
-    InMemorySpanExporter, InMemorySpanExporterBuilder, Sampler, SdkTracerProvider, SpanData,
+    InMemorySpanExporter, InMemorySpanExporterBuilder, Sampler, SdkTracerProvider, ShouldSample,
+    SpanData,
 };
 use tracing::field::{Field, Visit};
 use tracing::subscriber::{DefaultGuard, set_default};
 use tracing::{Event, Subscriber};
-use tracing_subscriber::layer::{Context as LayerContext, Layer, SubscriberExt};
+use tracing_subscriber::layer::{Context as LayerContext, Identity, Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{EnvFilter, Registry};
 
@@ -65,7 +66,16 @@ impl Spans {
         Self::sampled(filter, Sampler::ParentBased(Box::new(Sampler::AlwaysOn)))
     }
 
-    pub(crate) fn sampled(filter: &str, sampler: Sampler) -> Self {
+    pub(crate) fn sampled(filter: &str, sampler: impl ShouldSample + 'static) -> Self {
+        Self::with_layer(filter, sampler, Identity::new())
+    }
+
+    /// Spans beside another layer, which has no filter.
+    pub(crate) fn with_layer(
+        filter: &str,
+        sampler: impl ShouldSample + 'static,
+        layer: impl Layer<Registry> + Send + Sync,
+    ) -> Self {
         let exporter = InMemorySpanExporterBuilder::new().build();
         let provider = SdkTracerProvider::builder()
             .with_simple_exporter(exporter.clone())
@@ -75,7 +85,10 @@ impl Spans {
             .with_tracer(provider.tracer("test"))
             .with_filter(EnvFilter::new(filter));
         let warnings = Warnings::default();
-        let subscriber = Registry::default().with(traces).with(warnings.clone());
+        let subscriber = Registry::default()
+            .with(layer)
+            .with(traces)
+            .with(warnings.clone());
         Self {
             exporter,
             warnings,

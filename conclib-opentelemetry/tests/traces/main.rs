@@ -2,6 +2,7 @@
 
 mod actors;
 mod contexts;
+mod early;
 mod fixture;
 mod layers;
 mod local;

@@ -1,5 +1,5 @@
 //! The current actor of a thread: the actor that runs a handler or a hook there, with the deadline and
-//! the span of the message being handled.
+//! the trace of the message being handled.
 //!
 //! Code counts as an actor's only within the actor's own task. That includes futures that the task
 //! polls itself, as `FuturesUnordered` does, or blocks on, as `Handle::block_on` does. A runtime that a
@@ -14,10 +14,11 @@ use tokio::task;
 use tokio::time::Instant;
 
 use super::{ActorId, Participant};
+use crate::message::attributes::Attributes;
 use crate::time::compact::CompactInstant;
 
 use scope::Scope;
-pub(crate) use scope::{begin_span, enter_last_span, last_span};
+pub(crate) use scope::{MessageTrace, begin_trace, enter_last_span, last_trace};
 
 mod scope;
 
@@ -26,10 +27,10 @@ thread_local! {
     static ID: Cell<Option<ActorId>> = const { Cell::new(None) };
     /// The actor's task. Read only if an actor's identity is set: elsewhere it costs nothing.
     static TASK: Cell<Option<task::Id>> = const { Cell::new(None) };
-    /// The actor itself, for the rare callers that need more than its identity, and the span.
+    /// The actor itself, for the rare callers that need more than its identity, and the trace.
     static SCOPE: RefCell<Scope> = const { RefCell::new(Scope::EMPTY) };
-    /// True if there is a span. A copy, which costs nothing to read after each message.
-    static HAS_SPAN: Cell<bool> = const { Cell::new(false) };
+    /// True if there is a trace. A copy, which costs nothing to read after each message.
+    static HAS_TRACE: Cell<bool> = const { Cell::new(false) };
     /// The deadline of the message being handled.
     static DEADLINE: Cell<Option<CompactInstant>> = const { Cell::new(None) };
 }
@@ -50,10 +51,10 @@ impl TaskContext {
         }
     }
 
-    /// Ends the span of a message whose handler did not return: it is kept for the log of its failure.
-    pub(crate) fn end_span(&mut self) {
-        if let Some(span) = self.scope.span.take() {
-            scope::keep_last_span(span);
+    /// Ends the trace of a message whose handler did not return: it is kept for the log of its failure.
+    pub(crate) fn end_trace(&mut self) {
+        if let Some(trace) = self.scope.trace.take() {
+            scope::keep_last_trace(trace);
         }
     }
 }
@@ -70,8 +71,8 @@ impl<'a> Current<'a> {
     #[inline]
     pub(crate) fn enter(id: ActorId, context: &'a mut TaskContext) -> Self {
         swap(context);
-        if HAS_SPAN.get() {
-            scope::resume_span();
+        if HAS_TRACE.get() {
+            scope::resume_trace();
         }
         Self {
             before: ID.replace(Some(id)),
@@ -105,16 +106,26 @@ impl<'a> Current<'a> {
         DEADLINE.set(deadline.map(CompactInstant::from));
     }
 
-    /// Removes the deadline and the span of the message that was handled. The runner has no copies of
+    /// Removes the deadline and the trace of the message that was handled. The runner has no copies of
     /// them that it could ask: each byte in an actor's task counts.
     #[inline]
     pub(crate) fn end_message() {
         if DEADLINE.get().is_some() {
             DEADLINE.set(None);
         }
-        if HAS_SPAN.get() {
-            scope::end_span();
+        if HAS_TRACE.get() {
+            scope::end_trace();
         }
+    }
+
+    /// The context of the message being handled, if that is left out of the traces.
+    pub(crate) fn left_out() -> Option<Arc<Attributes>> {
+        if !HAS_TRACE.get() || !is_own_task() {
+            return None;
+        }
+        let left_out = |scope: &RefCell<Scope>| scope.borrow().trace.as_ref()?.left_out.clone();
+        // The thread-local is gone while a thread ends.
+        SCOPE.try_with(left_out).ok().flatten()
     }
 
     /// The current actor; `None` outside of actors.
@@ -128,8 +139,8 @@ impl<'a> Current<'a> {
 impl Drop for Current<'_> {
     #[inline]
     fn drop(&mut self) {
-        if HAS_SPAN.get() {
-            scope::suspend_span();
+        if HAS_TRACE.get() {
+            scope::suspend_trace();
         }
         ID.set(self.before);
         TASK.set(self.task_before);
@@ -144,7 +155,7 @@ fn swap(context: &mut TaskContext) {
     let _ = SCOPE.try_with(|scope| {
         let scope = &mut *scope.borrow_mut();
         mem::swap(scope, &mut context.scope);
-        HAS_SPAN.set(scope.span.is_some());
+        HAS_TRACE.set(scope.trace.is_some());
     });
 }
 

@@ -69,6 +69,16 @@ impl Attributes {
         self.0.is_empty()
     }
 
+    /// Sets those attributes whose names are not set.
+    #[cfg(feature = "bus")]
+    pub(crate) fn insert_missing(&mut self, others: &Self) {
+        for (name, value) in others {
+            if !self.0.contains_key(name) {
+                self.insert(name, value);
+            }
+        }
+    }
+
     /// Takes the attributes of these names out.
     pub(crate) fn split_off(&mut self, names: &[&'static str]) -> Self {
         let taken = names.iter().filter_map(|name| self.0.remove_entry(*name));

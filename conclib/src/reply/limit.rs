@@ -1,6 +1,7 @@
 //! Deadlines and spans of askers, as the runner looks at them before it dispatches a message.
 
 use std::fmt;
+use std::sync::Arc;
 
 use tokio::time::Instant;
 use tracing::Span;
@@ -8,6 +9,7 @@ use tracing::Span;
 use super::remote::Responder;
 use super::slot::Slot;
 use crate::error::AskErrorKind;
+use crate::message::attributes::Attributes;
 use crate::trace::AskerSpan;
 
 /// The deadline of the ask that a message came with, and the span of its asker: the result of
@@ -89,6 +91,14 @@ impl<'a> Limit<'a> {
         match self.0 {
             Asked::Local(slot) => slot.asker_span().map(AskerSpan::queue_us),
             Asked::Remote(_) => None,
+        }
+    }
+
+    /// The context of a message whose asker is left out of the traces.
+    pub(crate) fn left_out(&self) -> Option<&Arc<Attributes>> {
+        match self.0 {
+            Asked::Local(slot) => slot.asker_span()?.left_out(),
+            Asked::Remote(responder) => responder.left_out(),
         }
     }
 

@@ -16,7 +16,7 @@ use crate::error::{AskError, AskErrorKind, Delivered};
 use crate::message::attributes::Attributes;
 use crate::message::{ActorMessage, CodecError, MessageSchema};
 use crate::reply::RequestId;
-use crate::reply::held::{HeldAttributes, HeldBytes};
+use crate::reply::held::{HeldAttributes, HeldBytes, TraceOfSender};
 use crate::reply::incoming::Incoming;
 use crate::sync::wakers::{WakerKey, WakerSet};
 use crate::trace::{Propagate, Relation};
@@ -185,11 +185,10 @@ impl Responder {
         attributes: Attributes,
         held: Option<&mut HeldBytes>,
     ) -> Self {
-        if !attributes.is_empty() {
-            let propagator = self.sink.propagator();
-            let trace_fields = propagator.map_or_else(Default::default, Propagate::fields);
-            let attributes = HeldAttributes::new(attributes, trace_fields, held);
-            self.attributes = Some(Box::new(attributes));
+        let propagator = self.sink.propagator();
+        if propagator.is_some() || !attributes.is_empty() {
+            let attributes = HeldAttributes::new(attributes, propagator, held);
+            self.attributes = (!attributes.is_empty()).then(|| Box::new(attributes));
         }
         self
     }
@@ -223,12 +222,21 @@ impl Responder {
 
     /// Makes a span part of the trace of the request, or links it to that.
     pub(crate) fn continue_trace(&self, span: &Span) {
-        let context = self.attributes.as_ref().map(|held| &held.trace_context);
-        if let Some(context) = context.filter(|context| !context.is_empty())
+        let trace = self.attributes.as_ref().map(|held| &held.trace);
+        if let Some(TraceOfSender::Context(context)) = trace
+            && !context.is_empty()
             && let Some(propagator) = self.propagator()
             && !span.is_disabled()
         {
             propagator.extract(context, span, self.relation());
+        }
+    }
+
+    /// The context of a request that is left out of the traces.
+    pub(crate) fn left_out(&self) -> Option<&Arc<Attributes>> {
+        match &self.attributes.as_ref()?.trace {
+            TraceOfSender::LeftOut(context) => Some(context),
+            TraceOfSender::Context(_) => None,
         }
     }
 

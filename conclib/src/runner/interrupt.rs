@@ -143,7 +143,7 @@ fn guarded_unless<A: Handlers, F: Future<Output: Output>>(
                 }
             }
         };
-        me.end_span();
+        me.end_trace();
         // Drops the values that an interrupted handler held; their drop may panic as well.
         if let Err(failure) = panics::catch(|| code.set(None)) {
             error!(urn = %cell.name(), %failure, "dropping a handler panicked");

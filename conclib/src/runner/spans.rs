@@ -3,47 +3,74 @@
 //! Made only if the subscriber wants the level: otherwise a message costs one relaxed load. The tables of
 //! targets and fields are in `docs/logging.md` and `docs/tracing.md`.
 
+use tracing::field::DisplayValue;
 use tracing::level_filters::LevelFilter;
 use tracing::{Level, Span, debug, debug_span, field, info_span};
 
 use crate::actor::{Context, Handlers, RecipientQuery};
-use crate::deadlock::current::begin_span;
+use crate::deadlock::current::{MessageTrace, begin_trace};
 use crate::envelope::RequestEnvelope;
 use crate::error::{AskErrorKind, Failure};
-use crate::trace::{Relation, micros_since};
+use crate::reply::Limit;
+use crate::trace::{Relation, is_wanted, micros_since};
 use crate::urn::ActorName;
 
 /// The name in traces of a message that no handler declares: a peer can send any.
 const OTHER: &str = "_OTHER";
 
-/// The span of a request from the bus; none if no subscriber is interested.
+/// The trace of a request from the bus; none if no subscriber is interested.
 #[inline]
-pub(super) fn of_request<A: Handlers>(name: &ActorName, envelope: &RequestEnvelope) -> Span {
-    if Level::INFO <= LevelFilter::current() {
+pub(super) fn of_request<A: Handlers>(
+    name: &ActorName,
+    envelope: &RequestEnvelope,
+) -> MessageTrace {
+    if is_wanted() {
         new_for_request::<A>(name, envelope)
     } else {
-        Span::none()
+        MessageTrace::NONE
     }
 }
 
 #[cold]
-fn new_for_request<A: Handlers>(name: &ActorName, envelope: &RequestEnvelope) -> Span {
+fn new_for_request<A: Handlers>(name: &ActorName, envelope: &RequestEnvelope) -> MessageTrace {
     let responder = &envelope.responder;
     if responder.propagator().is_none() {
-        return info_span!(
-            target: "conclib::handle",
-            "handle",
-            urn = %name,
-            message_name = envelope.message(),
-            request = envelope.request_id().map(field::display),
-        );
+        return log_span(name, envelope).into();
+    }
+    if let Some(context) = responder.left_out() {
+        return MessageTrace {
+            span: unsampled_span(name, envelope),
+            left_out: Some(context.clone()),
+        };
     }
     let span = match responder.relation() {
         Relation::Child => server_span::<A>(name, envelope),
         Relation::Linked => consumer_span::<A>(name, envelope),
     };
     responder.continue_trace(&span);
-    span
+    span.into()
+}
+
+/// The span of a request in a process without traces: for logs.
+fn log_span(name: &ActorName, envelope: &RequestEnvelope) -> Span {
+    info_span!(
+        target: "conclib::handle",
+        "handle",
+        urn = %name,
+        message_name = envelope.message(),
+        request = envelope.request_id().map(field::display),
+    )
+}
+
+/// The span of a request that is left out of the traces: for logs, with a target that traces can do without.
+fn unsampled_span(name: &ActorName, envelope: &RequestEnvelope) -> Span {
+    info_span!(
+        target: "conclib::handle::unsampled",
+        "handle",
+        urn = %name,
+        message_name = envelope.message(),
+        request = envelope.request_id().map(field::display),
+    )
 }
 
 /// The span of an ask in a trace: that of a remote procedure call.
@@ -94,11 +121,14 @@ fn declared_name<A: Handlers>(message: &str) -> &'static str {
         .unwrap_or(OTHER)
 }
 
-/// Enters the span of a request whose handler is called next.
+/// Begins the trace of a request whose handler is called next.
 #[inline]
-pub(super) fn begin(span: Span) {
-    if !span.is_disabled() {
-        begin_span(span);
+pub(super) fn begin(trace: MessageTrace) {
+    let has_span = !trace.span.is_disabled();
+    if has_span || trace.left_out.is_some() {
+        begin_trace(trace);
+    }
+    if has_span {
         debug!(target: "conclib::handle", "handling a request");
     }
 }
@@ -114,7 +144,7 @@ pub(super) fn mark_error(span: &Span, error: AskErrorKind) {
 pub(super) fn of_restart<A: Handlers>(
     ctx: &Context<A>,
     failure: Option<&Failure>,
-    failed_in: Option<&Span>,
+    failed_in: Option<&MessageTrace>,
 ) -> Span {
     let is_traced = ctx.system_link().is_traced();
     let Some(failure) = failure.filter(|_| is_traced) else {
@@ -128,7 +158,7 @@ pub(super) fn of_restart<A: Handlers>(
         otel.status_code = field::Empty,
         error.type = field::Empty,
     );
-    span.follows_from(failed_in.and_then(Span::id));
+    span.follows_from(failed_in.and_then(|trace| trace.span.id()));
     span
 }
 
@@ -142,36 +172,62 @@ pub(super) fn begin_local<A: Handlers>(ctx: &Context<A>, message: &A::Inbox) {
 
 #[cold]
 fn begin_new_local<A: Handlers>(ctx: &Context<A>, message: &A::Inbox) {
-    let (name, message_name) = (ctx.cell().name(), || message_name::<A>(message));
-    let is_traced = ctx.system_link().is_traced();
-    let traced_name = || is_traced.then(|| field::display(format!("handle {}", message_name())));
-    let span = if let Some(asker) = A::asker(message) {
-        asker.child_span(|| {
-            debug_span!(
-                target: "conclib::handle",
-                "handle",
-                urn = %name,
-                message_name = message_name(),
-                queue_us = asker.queue_us().filter(|_| is_traced),
-                otel.name = traced_name(),
-                otel.status_code = field::Empty,
-                error.type = field::Empty,
-            )
-        })
-    } else {
-        debug_span!(
-            target: "conclib::handle::tell",
+    let asker = A::asker(message);
+    if let Some(context) = asker.as_ref().and_then(Limit::left_out) {
+        let span = debug_span!(
+            target: "conclib::handle::unsampled",
             "handle",
-            urn = %name,
-            message_name = message_name(),
-            otel.name = traced_name(),
+            urn = %ctx.cell().name(),
+            message_name = message_name::<A>(message),
+        );
+        return begin_trace(MessageTrace {
+            span,
+            left_out: Some(context.clone()),
+        });
+    }
+    let span = match &asker {
+        Some(asker) => local_ask_span(ctx, message, asker),
+        None => local_tell_span(ctx, message),
+    };
+    if !span.is_disabled() {
+        begin_trace(span.into());
+    }
+}
+
+/// The span of an ask from within the process.
+fn local_ask_span<A: Handlers>(ctx: &Context<A>, message: &A::Inbox, asker: &Limit<'_>) -> Span {
+    let is_traced = ctx.system_link().is_traced();
+    asker.child_span(|| {
+        debug_span!(
+            target: "conclib::handle",
+            "handle",
+            urn = %ctx.cell().name(),
+            message_name = message_name::<A>(message),
+            queue_us = asker.queue_us().filter(|_| is_traced),
+            otel.name = is_traced.then(|| traced_name::<A>(message)),
             otel.status_code = field::Empty,
             error.type = field::Empty,
         )
-    };
-    if !span.is_disabled() {
-        begin_span(span);
-    }
+    })
+}
+
+/// The span of a tell, a tick or a timer from within the process.
+fn local_tell_span<A: Handlers>(ctx: &Context<A>, message: &A::Inbox) -> Span {
+    let is_traced = ctx.system_link().is_traced();
+    debug_span!(
+        target: "conclib::handle::tell",
+        "handle",
+        urn = %ctx.cell().name(),
+        message_name = message_name::<A>(message),
+        otel.name = is_traced.then(|| traced_name::<A>(message)),
+        otel.status_code = field::Empty,
+        error.type = field::Empty,
+    )
+}
+
+/// The name of a local message's span in a trace.
+fn traced_name<A: Handlers>(message: &A::Inbox) -> DisplayValue<String> {
+    field::display(format!("handle {}", message_name::<A>(message)))
 }
 
 /// The name of a message on the wire. An actor's traits have it only for each type of message, and not for

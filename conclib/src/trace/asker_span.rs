@@ -1,14 +1,19 @@
 //! The span in which an actor was asked from within the process: that of its handler becomes a part of it.
 
 use std::fmt;
+use std::sync::Arc;
 
 use tokio::time::Instant;
 use tracing::level_filters::LevelFilter;
 use tracing::{Level, Span, enabled};
 
-/// The span of an asker, and the moment at which it asked.
+use crate::deadlock::current::Current;
+use crate::message::attributes::Attributes;
+
+/// The span of an asker, or the context of one that is left out of the traces, and the moment at which it asked.
 pub(crate) struct AskerSpan {
     span: Span,
+    left_out: Option<Arc<Attributes>>,
     asked_at: Instant,
 }
 
@@ -30,6 +35,7 @@ impl AskerSpan {
         enabled!(target: "conclib::handle", Level::DEBUG).then(|| {
             Box::new(Self {
                 span: Span::current(),
+                left_out: Current::left_out(),
                 asked_at: Instant::now(),
             })
         })
@@ -39,6 +45,11 @@ impl AskerSpan {
     /// not know its number.
     pub(crate) fn child(&self, make: impl FnOnce() -> Span) -> Span {
         self.span.in_scope(make)
+    }
+
+    /// The context of an asker that is left out of the traces.
+    pub(crate) fn left_out(&self) -> Option<&Arc<Attributes>> {
+        self.left_out.as_ref()
     }
 
     /// The time since the ask was sent, in microseconds.

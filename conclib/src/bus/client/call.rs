@@ -26,7 +26,6 @@ use crate::reply::ReplyReceiver;
 use crate::reply::remote::Origin;
 use crate::time::deadline::Deadline;
 use crate::time::durations::Stopwatch;
-use crate::trace;
 use crate::urn::{Urn, UrnError};
 
 /// A request that is among the client's pending ones.
@@ -89,7 +88,7 @@ impl<M: ActorMessage> Call<M> {
             stopwatch: Stopwatch::default(),
             deadline: Deadline::default(),
             sent: None,
-            span: CallSpan::none(),
+            span: CallSpan::None,
         }
     }
 
@@ -197,7 +196,7 @@ impl<M: ActorMessage> Call<M> {
             let counters = &self.client.shared().counters;
             let what = (kind, self.durable.is_some());
             counters.record::<M, T>(what, self.stopwatch, &outcome);
-            let span = mem::replace(&mut self.span, CallSpan::none());
+            let span = mem::replace(&mut self.span, CallSpan::None);
             span.set_retries(self.retries());
             match &outcome {
                 Ok(_) => span.end(),
@@ -306,13 +305,14 @@ impl<M: ActorMessage> Call<M> {
     /// Begins the span of the call, unless it has begun or traces end at the bus.
     #[inline]
     fn begin_span(&mut self, kind: Kind) {
-        if self.client.shared().propagator.is_some() {
-            self.span.begin(&CallKind {
+        if let Some(propagator) = &self.client.shared().propagator {
+            let call = CallKind {
                 kind,
                 is_durable: self.durable.is_some(),
                 urn: self.urn.as_ref().map_or("", Urn::as_str),
                 message_name: &self.name,
-            });
+            };
+            self.span.begin(&**propagator, &call, &mut self.attributes);
         }
     }
 
@@ -398,13 +398,10 @@ impl<M> Call<M> {
     #[inline]
     fn inject_trace(&mut self, contents: usize) {
         let shared = self.client.shared();
-        let Some(propagator) = &shared.propagator else {
-            return;
-        };
-        if CallSpan::may_be_wanted() {
+        if let Some(propagator) = &shared.propagator {
             let limit = self.client.link().map_or(0, |link| shared.limit(link));
-            let (span, room) = (self.span.sender(), limit.saturating_sub(contents));
-            trace::inject(&**propagator, &span, &mut self.attributes, room);
+            let room = limit.saturating_sub(contents);
+            self.span.inject(&**propagator, &mut self.attributes, room);
         }
     }
 

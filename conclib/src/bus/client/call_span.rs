@@ -1,11 +1,12 @@
 //! The span of a call across the bus, in a client whose config continues traces: from the first attempt to
 //! the answer.
 
-use tracing::level_filters::LevelFilter;
-use tracing::{Level, Span, field, info_span};
+use tracing::{Span, field, info_span};
 
 use crate::bus::protocol::Kind;
+use crate::envelope::Attributes;
 use crate::error::AskError;
+use crate::trace::{self, Propagate};
 
 /// The kind of a call, as its span shows it.
 pub(super) struct CallKind<'a> {
@@ -15,35 +16,59 @@ pub(super) struct CallKind<'a> {
     pub(super) message_name: &'a str,
 }
 
-/// The span of a call; none before it begins, and if no subscriber is interested. Never entered before its
-/// end: the bridge to OpenTelemetry takes the last exit of a span as its end.
-pub(super) struct CallSpan(Span);
+/// The span of a call. Never entered before its end: the bridge to OpenTelemetry takes the last exit of a span as
+/// its end.
+pub(super) enum CallSpan {
+    /// The call has not begun, or sends no context along.
+    None,
+    /// Disabled if no subscriber wants it.
+    Begun(Span),
+    /// The call is left out of the traces.
+    LeftOut,
+}
 
 impl CallSpan {
-    pub(super) const fn none() -> Self {
-        Self(Span::none())
+    /// Begins the span of a call, unless it has begun, or the call is left out of the traces: the attributes of its
+    /// message have the context then.
+    pub(super) fn begin(
+        &mut self,
+        propagator: &dyn Propagate,
+        call: &CallKind<'_>,
+        attributes: &mut Attributes,
+    ) {
+        if !matches!(self, Self::None) || !trace::is_wanted() {
+            return;
+        }
+        *self = if trace::leave_out(propagator, attributes) {
+            Self::LeftOut
+        } else {
+            Self::Begun(new_span(call))
+        };
     }
 
-    /// Begins the span of a call, unless it has begun.
-    #[inline]
-    pub(super) fn begin(&mut self, call: &CallKind<'_>) {
-        if Self::may_be_wanted() && self.0.is_disabled() {
-            self.0 = new_span(call);
+    /// Writes the context of the call into the attributes of its message, which have `room` bytes. Without a span
+    /// of its own, that of the caller is sent along.
+    pub(super) fn inject(
+        &self,
+        propagator: &dyn Propagate,
+        attributes: &mut Attributes,
+        room: usize,
+    ) {
+        match self {
+            Self::None => {}
+            Self::Begun(span) if span.is_disabled() => {
+                trace::inject(propagator, &Span::current(), attributes, room);
+            }
+            Self::Begun(span) => trace::inject(propagator, span, attributes, room),
+            Self::LeftOut => trace::fit(propagator, attributes, room),
         }
     }
 
-    /// False if no subscriber wants the level: nothing is to be sent along then.
-    #[inline]
-    pub(super) fn may_be_wanted() -> bool {
-        Level::INFO <= LevelFilter::current()
-    }
-
-    /// The span whose context is sent along: that of the caller, if a subscriber does not want this one.
-    pub(super) fn sender(&self) -> Span {
-        if self.0.is_disabled() {
-            Span::current()
-        } else {
-            self.0.clone()
+    fn span(&self) -> &Span {
+        const NONE: &Span = &Span::none();
+        match self {
+            Self::Begun(span) => span,
+            Self::None | Self::LeftOut => NONE,
         }
     }
 
@@ -51,13 +76,13 @@ impl CallSpan {
     #[inline]
     pub(super) fn set_retries(&self, count: u32) {
         if count > 0 {
-            self.0.record("retries", i64::from(count));
+            self.span().record("retries", i64::from(count));
         }
     }
 
     /// True if the call has a span that has not ended.
     pub(super) fn is_there(&self) -> bool {
-        !self.0.is_disabled()
+        !self.span().is_disabled()
     }
 
     /// Ends the span of a call that has succeeded.
@@ -69,15 +94,15 @@ impl CallSpan {
     /// Ends the span of a call that has failed; `log` writes the log of the error within it.
     pub(super) fn end_failed(self, error: &AskError, log: impl FnOnce()) {
         if self.is_there() {
-            record_error(&self.0, error.kind().as_str(), &error.to_string());
+            record_error(self.span(), error.kind().as_str(), &error.to_string());
         }
-        self.0.in_scope(log);
+        self.span().in_scope(log);
     }
 
     /// Ends the span of a call that its caller has dropped.
     pub(super) fn end_dropped(&self, log: impl FnOnce()) {
-        record_error(&self.0, "cancelled", "the caller no longer waits");
-        self.0.in_scope(log);
+        record_error(self.span(), "cancelled", "the caller no longer waits");
+        self.span().in_scope(log);
     }
 }
 

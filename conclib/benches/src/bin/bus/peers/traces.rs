@@ -1,19 +1,21 @@
 //! Traces as a program has them that exports few of them: the layer of OpenTelemetry with a sampler, and batches
 //! for an exporter, which drops them here.
 
+use std::sync::LazyLock;
+
 use conclib::Config;
-use conclib_opentelemetry::TraceContext;
+use conclib_opentelemetry::{EarlySampler, TraceContext};
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_sdk::error::OTelSdkResult;
-use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider, SpanData, SpanExporter};
-use tracing_subscriber::filter::LevelFilter;
+use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData, SpanExporter};
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::Problem;
 
-/// The share of the traces that is kept.
-const SAMPLED: f64 = 0.01;
+/// Keeps one trace in a hundred.
+static SAMPLER: LazyLock<EarlySampler> = LazyLock::new(|| EarlySampler::new(0.01));
 
 /// The traces of a process.
 #[derive(Debug, Clone, Copy)]
@@ -37,17 +39,19 @@ impl Traces {
         if let Self::Off = self {
             return Ok(());
         }
-        let few = Sampler::TraceIdRatioBased(SAMPLED);
         let provider = SdkTracerProvider::builder()
             .with_batch_exporter(Discard)
-            .with_sampler(Sampler::ParentBased(Box::new(few)))
+            .with_sampler(SAMPLER.clone())
             .build();
         let layer = tracing_opentelemetry::layer()
             .with_tracer(provider.tracer("bench"))
             .with_location(false)
             .with_threads(false)
             .with_tracked_inactivity(false);
-        let layer = layer.with_filter(LevelFilter::INFO);
+        let filter = Targets::new()
+            .with_default(LevelFilter::INFO)
+            .with_target("conclib::handle::unsampled", LevelFilter::OFF);
+        let layer = layer.with_filter(filter);
         Ok(tracing_subscriber::registry().with(layer).try_init()?)
     }
 
@@ -55,7 +59,7 @@ impl Traces {
     pub(crate) fn config(self, config: Config) -> Config {
         match self {
             Self::Off => config,
-            Self::Sampled => config.propagator(TraceContext::new()),
+            Self::Sampled => config.propagator(TraceContext::new().with_sampler(SAMPLER.clone())),
         }
     }
 }
