@@ -197,23 +197,32 @@ impl<M: ActorMessage> Ask<M> {
     fn step(&mut self, cx: &mut Context<'_>) -> Poll<Result<M::Response, AskError>> {
         match &mut self.state {
             AskState::Asking(sending, Some(receiver)) => {
-                if sending.is_waiting() && sending.poll(cx) == Poll::Ready(Err(Closed)) {
-                    return self.closed(cx);
+                if sending.is_waiting() {
+                    return self.step_waiting(cx);
                 }
-                // Polled also while the message waits for room: the ask may end there, by a cycle.
-                let polled = receiver.poll_or_cycle(&mut self.wait, cx);
-                if sending.is_waiting()
-                    && let Poll::Ready(Err(error)) = &polled
-                {
-                    sending.give_up(error);
-                }
-                polled
+                receiver.poll_or_cycle(&mut self.wait, cx)
             }
             AskState::Asking(..) => self.begin(cx),
             AskState::Refused(error) => {
                 Poll::Ready(Err(error.take().expect(POLLED_AFTER_COMPLETION)))
             }
         }
+    }
+
+    /// Sends the message once there is room for it. The reply is polled for as well: the ask may end by a cycle.
+    #[cold]
+    fn step_waiting(&mut self, cx: &mut Context<'_>) -> Poll<Result<M::Response, AskError>> {
+        let AskState::Asking(sending, Some(receiver)) = &mut self.state else {
+            unreachable!("only a message that was sent waits for room");
+        };
+        if sending.poll(cx) == Poll::Ready(Err(Closed)) {
+            return self.closed(cx);
+        }
+        let polled = receiver.poll_or_cycle(&mut self.wait, cx);
+        if let Poll::Ready(Err(error)) = &polled {
+            sending.give_up(error);
+        }
+        polled
     }
 
     /// Sends the message. The receiver need not be polled for the reply to wake the asker: the reply

@@ -106,6 +106,9 @@ impl<R> Slot<R> {
         attributes: Option<Arc<Attributes>>,
         asker_span: Option<Box<AskerSpan>>,
     ) -> Self {
+        // Computed before the slot is written: otherwise it is written on the stack first, and moved.
+        let deadline = deadline.map(CompactInstant::from);
+        let responder = responder.map(Mutex::new);
         Self {
             state: Mutex::new(SlotState {
                 asker,
@@ -115,8 +118,8 @@ impl<R> Slot<R> {
                 abandoned: false,
                 ended: WakerSet::default(),
             }),
-            deadline: deadline.map(CompactInstant::from),
-            responder: responder.map(Mutex::new),
+            deadline,
+            responder,
             attributes,
             asker_span,
         }
