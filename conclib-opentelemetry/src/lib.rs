@@ -234,11 +234,10 @@ fn has_baggage(span: &Span) -> bool {
 
 /// The sender's span, as the attributes of its message have it.
 fn sender(attributes: &Attributes) -> Option<SpanContext> {
-    let state = attributes.get(TRACESTATE).unwrap_or_default();
-    let state = if state.len() <= MAX_TRACESTATE_LEN {
-        state.parse().unwrap_or_default()
-    } else {
-        TraceState::default()
+    let state = attributes.get(TRACESTATE);
+    let state = match state.filter(|state| state.len() <= MAX_TRACESTATE_LEN) {
+        Some(state) => state.parse().unwrap_or_default(),
+        None => TraceState::NONE,
     };
     traceparent::parse(attributes.get(TRACEPARENT)?, state)
 }

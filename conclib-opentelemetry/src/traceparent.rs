@@ -7,17 +7,22 @@ const LEN: usize = 55;
 
 /// The text of a context.
 pub(crate) fn format(context: &SpanContext) -> String {
-    let (trace, span) = (context.trace_id(), context.span_id());
+    let mut text = Vec::with_capacity(LEN);
+    text.extend(b"00-");
+    write(&context.trace_id().to_bytes(), &mut text);
+    text.push(b'-');
+    write(&context.span_id().to_bytes(), &mut text);
+    text.push(b'-');
     let flags = context.trace_flags() & TraceFlags::SAMPLED;
-    format!("00-{trace}-{span}-{flags:02x}")
+    write(&[flags.to_u8()], &mut text);
+    String::from_utf8(text).unwrap_or_default() // all of it is ASCII
 }
 
 /// Reads a context, with this state; `None` if the text is none, as a peer may send any.
 pub(crate) fn parse(text: &str, state: TraceState) -> Option<SpanContext> {
     let (known, rest) = text.as_bytes().split_at_checked(LEN)?;
     let is_separated = [2, 35, 52].iter().all(|place| known[*place] == b'-');
-    let [version, flags] = [&known[..2], &known[53..]].map(number);
-    let (version, flags) = (version?, flags?);
+    let [[version], [flags]] = [bytes(&known[..2])?, bytes(&known[53..])?];
     let is_end_right = match version {
         0 => rest.is_empty(),
         0xff => false, // it is no version
@@ -33,27 +38,40 @@ pub(crate) fn parse(text: &str, state: TraceState) -> Option<SpanContext> {
     context.is_valid().then_some(context)
 }
 
-/// The bytes of hexadecimal digits, which are lower case.
+/// The hexadecimal digits: a context is written and read for each message.
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
+
+/// The value of each byte as a digit, which is lower case; [`NO_DIGIT`] for others.
+const VALUES: [u8; 256] = {
+    let mut values = [NO_DIGIT; 256];
+    let mut digit = 0;
+    while digit < DIGITS.len() {
+        values[DIGITS[digit] as usize] = digit as u8;
+        digit += 1;
+    }
+    values
+};
+
+const NO_DIGIT: u8 = 0xff;
+
+/// Appends bytes as hexadecimal digits.
+fn write(bytes: &[u8], text: &mut Vec<u8>) {
+    for byte in bytes {
+        let [high, low] = [byte >> 4, byte & 15];
+        text.extend([high, low].map(|digit| DIGITS[usize::from(digit)]));
+    }
+}
+
+/// The bytes of hexadecimal digits.
 fn bytes<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
     let mut bytes = [0; N];
+    let mut all = 0; // above 15 if one is no digit
     for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-        *byte = number(pair)?;
+        let [high, low] = [pair[0], pair[1]].map(|digit| VALUES[usize::from(digit)]);
+        all |= high | low;
+        *byte = high << 4 | low & 15;
     }
-    Some(bytes)
-}
-
-/// The number of two hexadecimal digits.
-fn number(pair: &[u8]) -> Option<u8> {
-    let [high, low] = pair else { return None };
-    Some(digit(*high)? << 4 | digit(*low)?)
-}
-
-fn digit(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        _ => None,
-    }
+    (all < 16).then_some(bytes)
 }
 
 #[cfg(test)]
