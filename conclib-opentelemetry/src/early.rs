@@ -4,9 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use conclib::trace::is_left_out;
-use opentelemetry::trace::{
-    Link, SpanContext, SpanKind, TraceContextExt, TraceFlags, TraceId, TraceState,
-};
+use opentelemetry::trace::{Link, SpanKind, TraceContextExt, TraceId};
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::trace::{
     IdGenerator, RandomIdGenerator, Sampler, SamplingDecision, SamplingResult, ShouldSample,
@@ -36,7 +34,7 @@ const SYSTEMS: [&str; 2] = ["rpc.system", "messaging.system"];
 ///
 /// A span or a message that has a parent, in this process or another, is kept if its parent is, and the handler of a
 /// tell or of a durable message if these are. Of the traces that begin here, the share is kept. A trace that is left out
-/// stays so in all processes: its context is sent along, with the flag that says so.
+/// stays so in all processes that its messages reach: they say so.
 ///
 /// A message that is left out has a span for logs nevertheless, of the target `conclib::handle::unsampled`, which
 /// the filter of the layer should turn off: it would cost as much as one that is kept.
@@ -69,15 +67,11 @@ impl EarlySampler {
         self.decides_early.store(true, Ordering::Relaxed);
     }
 
-    /// Decides on a trace that begins with a message: `None` if it is kept, otherwise its context.
-    pub(crate) fn leave_out(&self) -> Option<SpanContext> {
-        let ids = RandomIdGenerator::default();
-        let trace = ids.new_trace_id();
+    /// Decides on a trace that begins with a message.
+    pub(crate) fn leaves_out(&self) -> bool {
+        let trace = RandomIdGenerator::default().new_trace_id();
         let result = (self.share).should_sample(None, trace, "", &SpanKind::Internal, &[], &[]);
-        (result.decision == SamplingDecision::Drop).then(|| {
-            let (span, flags) = (ids.new_span_id(), TraceFlags::NOT_SAMPLED);
-            SpanContext::new(trace, span, flags, false, TraceState::NONE)
-        })
+        result.decision == SamplingDecision::Drop
     }
 }
 

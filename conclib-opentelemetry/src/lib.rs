@@ -64,7 +64,8 @@ use conclib::envelope::Attributes;
 use conclib::trace::{Propagate, Relation};
 use opentelemetry::Context;
 use opentelemetry::baggage::BaggageExt;
-use opentelemetry::trace::{SpanContext, TraceContextExt, TraceState};
+use opentelemetry::trace::{SpanContext, TraceContextExt, TraceFlags, TraceState};
+use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator};
 use tracing::{Span, warn};
 use tracing_opentelemetry::{OpenTelemetrySpanExt, SetParentError};
 
@@ -147,12 +148,9 @@ impl TraceContext {
 /// The context of a span, or the current one: of a caller whose span is not one of `tracing`, or if the layer has a
 /// filter.
 fn context_of(span: &Span) -> Context {
-    let context = span.context();
-    if context.has_active_span() {
-        context
-    } else {
-        Context::current()
-    }
+    let of_span = (!span.is_disabled()).then(|| span.context());
+    let active = of_span.filter(|context| context.has_active_span());
+    active.unwrap_or_else(Context::current)
 }
 
 impl Propagate for TraceContext {
@@ -183,7 +181,14 @@ impl Propagate for TraceContext {
     }
 
     fn extract(&self, attributes: &Attributes, span: &Span, relation: Relation) {
-        let Some(sender) = sender(attributes) else {
+        let sender = sender(attributes);
+        if relation == Relation::LeftOut {
+            // The filter of the layer should have turned it off: its own sampler does not know.
+            let parent = Context::new().with_remote_span_context(left_out(sender));
+            let _ = span.set_parent(parent);
+            return;
+        }
+        let Some(sender) = sender else {
             return;
         };
         let mut parent = Context::new();
@@ -214,18 +219,28 @@ impl Propagate for TraceContext {
             return !sender.is_sampled();
         }
         let context = context_of(span);
-        let current = context.span().span_context().clone();
-        let left_out = if current.is_valid() {
-            Some(current).filter(|current| !current.is_sampled())
-        } else {
-            sampler.leave_out()
-        };
-        if let Some(context) = &left_out {
-            attributes.remove(TRACEPARENT); // a text that is no context
-            Self::write(context, attributes);
+        if !context.has_active_span() {
+            return sampler.leaves_out();
         }
-        left_out.is_some()
+        let current = context.span().span_context().clone();
+        if !current.is_sampled() {
+            attributes.remove(TRACEPARENT); // a text that is no context
+            Self::write(&current, attributes);
+        }
+        !current.is_sampled()
     }
+}
+
+/// The context of a trace that is left out: that of the sender, or a new one.
+fn left_out(sender: Option<SpanContext>) -> SpanContext {
+    let ids = RandomIdGenerator::default();
+    let new = || {
+        let (trace, span) = (ids.new_trace_id(), ids.new_span_id());
+        SpanContext::new(trace, span, TraceFlags::NOT_SAMPLED, true, TraceState::NONE)
+    };
+    sender
+        .filter(|sender| !sender.is_sampled())
+        .unwrap_or_else(new)
 }
 
 fn has_baggage(span: &Span) -> bool {

@@ -69,13 +69,16 @@ pub trait Propagate: Send + Sync {
 
     /// Reads the context of a sender, for a span that was not entered yet. The attributes are those of the
     /// names in [`fields`](Self::fields), as a peer has sent them: ones that make no sense are to be ignored.
+    /// There are some, unless the relation is [`LeftOut`](Relation::LeftOut).
     fn extract(&self, attributes: &Attributes, span: &Span, relation: Relation);
 
-    /// Decides whether a message is left out of the traces, before a span is made for it; if so, `attributes` must
-    /// have the context of a trace that is left out afterwards. By default none is: each message has its spans.
+    /// Decides whether a message is left out of the traces, before a span is made for it. By default none is: each
+    /// message has its spans.
     ///
-    /// At the sender, `span` is the current one, and the attributes are those that the message has so far. At the
-    /// receiver, `span` is disabled, and the attributes are those of the names in [`fields`](Self::fields).
+    /// At the sender, `span` is the current one, and the attributes are those that the message has so far: the context
+    /// of a trace that is left out may be written there. At the receiver, `span` is disabled, and the attributes are
+    /// those of the names in [`fields`](Self::fields); it is asked only about messages of which the sender has not
+    /// decided so.
     ///
     /// No span of the targets `conclib::request` and `conclib::handle` is made for a message that is left out. Its
     /// handler has one of the target `conclib::handle::unsampled`, for logs, and what it asks and tells is left out
@@ -107,6 +110,9 @@ pub enum Relation {
     /// The sender does not wait, or the message was stored in between: the span begins a trace of its own,
     /// with a link to the sender's.
     Linked,
+    /// The message is [left out](Propagate::leave_out) of the traces, by its sender or here: the span is for logs, and
+    /// is to be left out of the traces as well.
+    LeftOut,
 }
 
 /// A propagator, as configs share it.
@@ -137,8 +143,8 @@ pub(crate) fn is_wanted() -> bool {
 /// Leaves a message that is about to be sent out of the traces, unless it is to have a span.
 #[cfg(feature = "bus")]
 pub(crate) fn leave_out(propagator: &dyn Propagate, attributes: &mut Attributes) -> bool {
-    if let Some(context) = Current::left_out() {
-        attributes.insert_missing(&context);
+    if let Some(left_out) = Current::left_out() {
+        attributes.insert_missing(left_out.context());
         return true;
     }
     propagator.leave_out(&Span::current(), attributes)

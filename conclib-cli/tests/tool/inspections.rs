@@ -322,10 +322,10 @@ async fn top_looks_once_without_a_terminal() {
 }
 
 /// A terminal of its own for the tool.
-struct Terminal(String);
+pub(crate) struct Terminal(String);
 
 impl Terminal {
-    fn start(name: &str, tool: &Tool, arguments: &str) -> Self {
+    pub(crate) fn start(name: &str, tool: &Tool, arguments: &str) -> Self {
         let terminal = Self(format!("conclib-{name}-{}", std::process::id()));
         let program = tool.shell_command(arguments);
         let (session, shell) = (terminal.0.clone(), format!("{program}; echo ended $?; cat"));
@@ -354,11 +354,11 @@ impl Terminal {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    fn press(&self, keys: &[&str]) {
+    pub(crate) fn press(&self, keys: &[&str]) {
         self.tmux(&[&["send-keys", "-t", &self.0], keys].concat());
     }
 
-    async fn shows(&self, text: &str) {
+    pub(crate) async fn shows(&self, text: &str) {
         let wait = async {
             while !self
                 .tmux(&["capture-pane", "-p", "-t", &self.0])

@@ -6,5 +6,6 @@ mod asks;
 mod dead_letters;
 mod inspections;
 mod looks;
+mod measured;
 mod refusals;
 mod support;

@@ -128,6 +128,8 @@ async fn other_processes_learn_what_was_decided() -> TestResult {
     let few = TraceContext::new().with_sampler(EarlySampler::new(0.0));
     let client = ProxyClient::connect(&program.config.clone().propagator(few)).await?;
     client.ask("desk", Look).await?;
+    client.tell("desk", Note).await?;
+    client.tell("desk", Note).durable().await?;
     program
         .client
         .ask("desk", ReadBaggage(String::new()))
@@ -155,10 +157,6 @@ async fn messages_without_a_context_are_decided_on_by_their_receiver() -> TestRe
             _: &tracing::Span,
             _: conclib::trace::Relation,
         ) {
-        }
-
-        fn leave_out(&self, _: &tracing::Span, _: &mut conclib::envelope::Attributes) -> bool {
-            true
         }
     }
 

@@ -3,7 +3,7 @@
 //!
 //! | frame | elements |
 //! |---|---|
-//! | request | version, kind, id, client, URN, message, deadline, attributes, contents; in a fleet, `true` if it is for this node only |
+//! | request | version, kind, id, client, URN, message, deadline, attributes, contents; then one byte each, if there is one to say: whether it is for this node of a fleet only, whether it is left out of the traces |
 //! | reply | version, epoch, array of answers |
 //! | answer | id, status, message, attributes, contents |
 //! | cached result | status, contents, fingerprint of the message |
@@ -80,6 +80,8 @@ pub(crate) struct Request<'a> {
     pub(crate) attributes: &'a Attributes,
     /// In a fleet: the request is for this node, whichever member has the URN.
     pub(crate) is_direct: bool,
+    /// The request is left out of the traces.
+    pub(crate) is_left_out: bool,
 }
 
 /// The size of a request as limits count it: the parts whose size the asker chooses.
@@ -98,7 +100,8 @@ impl Request<'_> {
     pub(crate) fn encode_into(&self, contents: Vec<u8>, shared: &mut BytesMut) -> Frame {
         let texts = self.urn.len() + self.message.len() + payload_size(&contents, self.attributes);
         let mut frame = FrameWriter::new(shared, texts + 128);
-        frame.array(if self.is_direct { 10 } else { 9 });
+        let flags = Flags::of_request(self);
+        frame.array(9 + flags.len());
         frame.value(&VERSION);
         frame.value(&(self.kind as u8));
         frame.value(&self.origin.id);
@@ -108,8 +111,8 @@ impl Request<'_> {
         frame.value(&self.deadline.0);
         frame.value(self.attributes);
         frame.contents(contents);
-        if self.is_direct {
-            frame.value(&true);
+        for flag in flags.iter() {
+            frame.value(flag);
         }
         frame.finish()
     }
@@ -138,6 +141,7 @@ impl Request<'_> {
             deadline: request.deadline,
             attributes: &request.attributes,
             is_direct: request.is_direct,
+            is_left_out: request.is_left_out,
         };
         again.encode(request.contents.to_vec()).into()
     }
@@ -155,6 +159,7 @@ impl Request<'_> {
             deadline,
             attributes: &request.attributes,
             is_direct: request.is_direct,
+            is_left_out: request.is_left_out,
         }
         .encode(request.contents.to_vec())
     }
@@ -169,6 +174,7 @@ impl Request<'_> {
             deadline: ServerTime(0),
             attributes: &Attributes::new(),
             is_direct: false,
+            is_left_out: false,
         }
         .encode(Vec::new())
     }
@@ -186,6 +192,8 @@ pub(crate) struct Received<'a> {
     pub(crate) contents: Bytes,
     /// The request is for this node, whichever member of the fleet has the URN.
     pub(crate) is_direct: bool,
+    /// The request is left out of the traces.
+    pub(crate) is_left_out: bool,
 }
 
 /// A request that cannot be decoded.
@@ -233,20 +241,6 @@ type Whole<'a> = (
     &'a serde_bytes::Bytes,
 );
 
-/// The elements of a request for one node; only the last one is read.
-type Addressed = (
-    IgnoredAny,
-    IgnoredAny,
-    IgnoredAny,
-    IgnoredAny,
-    IgnoredAny,
-    IgnoredAny,
-    IgnoredAny,
-    IgnoredAny,
-    IgnoredAny,
-    bool,
-);
-
 impl<'a> Received<'a> {
     /// The sender of a request of which only the beginning is known.
     pub(crate) fn origin_of(head: &[u8]) -> Option<Origin> {
@@ -271,6 +265,7 @@ impl<'a> Received<'a> {
             origin: Some(origin),
             problem,
         })?;
+        let Flags([is_direct, is_left_out]) = Flags::read(frame);
         Ok(Self {
             kind,
             origin,
@@ -279,15 +274,42 @@ impl<'a> Received<'a> {
             deadline: ServerTime(deadline),
             attributes: attributes.kept,
             contents: frame.slice_ref(contents),
-            is_direct: is_direct(frame),
+            is_direct,
+            is_left_out,
         })
     }
 }
 
-/// True if a request has the element that says so. Other additional elements are ignored.
-fn is_direct(frame: &[u8]) -> bool {
-    const TEN_ELEMENTS: u8 = 0x9a;
-    frame.first() == Some(&TEN_ELEMENTS) && unpack::<Addressed>(frame).is_ok_and(|whole| whole.9)
+/// The additional elements of a request: whether it is for one node only, and whether it is left out of the traces.
+struct Flags([bool; 2]);
+
+impl Flags {
+    fn of_request(request: &Request<'_>) -> Self {
+        Self([request.is_direct, request.is_left_out])
+    }
+
+    /// The number of elements up to the last one that says something.
+    fn len(&self) -> usize {
+        match self.0 {
+            [false, false] => 0,
+            [_, false] => 1,
+            [_, true] => 2,
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &bool> {
+        self.0.iter().take(self.len())
+    }
+
+    /// Reads the elements from the end of a frame, as each has one byte. Other additional elements are ignored.
+    fn read(frame: &[u8]) -> Self {
+        const TRUE: u8 = 0xc3;
+        match *frame {
+            [0x9a, .., direct] => Self([direct == TRUE, false]),
+            [0x9b, .., direct, left_out] => Self([direct == TRUE, left_out == TRUE]),
+            _ => Self([false; 2]),
+        }
+    }
 }
 
 impl Unreadable {

@@ -14,11 +14,10 @@ use tokio::task;
 use tokio::time::Instant;
 
 use super::{ActorId, Participant};
-use crate::message::attributes::Attributes;
 use crate::time::compact::CompactInstant;
 
 use scope::Scope;
-pub(crate) use scope::{MessageTrace, begin_trace, enter_last_span, last_trace};
+pub(crate) use scope::{LeftOut, MessageTrace, begin_trace, enter_last_span, last_trace};
 
 mod scope;
 
@@ -118,8 +117,8 @@ impl<'a> Current<'a> {
         }
     }
 
-    /// The context of the message being handled, if that is left out of the traces.
-    pub(crate) fn left_out() -> Option<Arc<Attributes>> {
+    /// Present if the message being handled is left out of the traces.
+    pub(crate) fn left_out() -> Option<LeftOut> {
         if !HAS_TRACE.get() || !is_own_task() {
             return None;
         }

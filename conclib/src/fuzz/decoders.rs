@@ -41,6 +41,7 @@ pub(super) fn requests() -> Vec<Vec<u8>> {
                 deadline: ServerTime(u64::MAX),
                 attributes: &attributes,
                 is_direct: kind == Kind::Ask,
+                is_left_out: kind == Kind::Tell,
             };
             frames.push(request.encode(contents.clone()).to_vec());
         }

@@ -1,15 +1,14 @@
 //! Deadlines and spans of askers, as the runner looks at them before it dispatches a message.
 
 use std::fmt;
-use std::sync::Arc;
 
 use tokio::time::Instant;
 use tracing::Span;
 
 use super::remote::Responder;
 use super::slot::Slot;
+use crate::deadlock::current::LeftOut;
 use crate::error::AskErrorKind;
-use crate::message::attributes::Attributes;
 use crate::trace::AskerSpan;
 
 /// The deadline of the ask that a message came with, and the span of its asker: the result of
@@ -94,8 +93,8 @@ impl<'a> Limit<'a> {
         }
     }
 
-    /// The context of a message whose asker is left out of the traces.
-    pub(crate) fn left_out(&self) -> Option<&Arc<Attributes>> {
+    /// Present if the asker of the message is left out of the traces.
+    pub(crate) fn left_out(&self) -> Option<LeftOut> {
         match self.0 {
             Asked::Local(slot) => slot.asker_span()?.left_out(),
             Asked::Remote(responder) => responder.left_out(),

@@ -11,15 +11,16 @@ use tokio::time::Instant;
 use tracing::Span;
 
 use super::dropped;
+use crate::deadlock::current::LeftOut;
 use crate::deadlock::{Participant, PendingReply};
 use crate::error::{AskError, AskErrorKind, Delivered};
 use crate::message::attributes::Attributes;
 use crate::message::{ActorMessage, CodecError, MessageSchema};
 use crate::reply::RequestId;
-use crate::reply::held::{HeldAttributes, HeldBytes, TraceOfSender};
+use crate::reply::held::{HeldAttributes, HeldBytes};
 use crate::reply::incoming::Incoming;
 use crate::sync::wakers::{WakerKey, WakerSet};
-use crate::trace::{Propagate, Relation};
+use crate::trace::{self, Propagate, Relation};
 
 /// The client that sent a request: 16 random bytes. They are secret, since knowing them is the
 /// right to read the replies.
@@ -129,6 +130,8 @@ pub(crate) struct Responder {
     reports_loss: AtomicBool,
     /// Boxed, since most requests have none.
     attributes: Option<Box<HeldAttributes>>,
+    /// The request is left out of the traces.
+    is_left_out: bool,
 }
 
 impl Responder {
@@ -152,6 +155,7 @@ impl Responder {
             is_durable: false,
             reports_loss: AtomicBool::new(false),
             attributes: None,
+            is_left_out: false,
         }
     }
 
@@ -185,10 +189,25 @@ impl Responder {
         attributes: Attributes,
         held: Option<&mut HeldBytes>,
     ) -> Self {
-        let propagator = self.sink.propagator();
-        if propagator.is_some() || !attributes.is_empty() {
-            let attributes = HeldAttributes::new(attributes, propagator, held);
-            self.attributes = (!attributes.is_empty()).then(|| Box::new(attributes));
+        if !attributes.is_empty() {
+            let propagator = self.sink.propagator();
+            let trace_fields = propagator.map_or_else(Default::default, Propagate::fields);
+            let attributes = HeldAttributes::new(attributes, trace_fields, held);
+            self.attributes = Some(Box::new(attributes));
+        }
+        self
+    }
+
+    /// Decides whether the request, with its attributes, is left out of the traces: so it is if its sender has said so,
+    /// or if the propagator does.
+    pub(crate) fn with_trace(mut self, is_left_out: bool) -> Self {
+        if let Some(propagator) = self.sink.propagator()
+            && trace::is_wanted()
+        {
+            let mut none = Attributes::new();
+            let held = self.attributes.as_mut();
+            let context = held.map_or(&mut none, |held| &mut held.trace_context);
+            self.is_left_out = is_left_out || propagator.leave_out(&Span::none(), context);
         }
         self
     }
@@ -222,9 +241,8 @@ impl Responder {
 
     /// Makes a span part of the trace of the request, or links it to that.
     pub(crate) fn continue_trace(&self, span: &Span) {
-        let trace = self.attributes.as_ref().map(|held| &held.trace);
-        if let Some(TraceOfSender::Context(context)) = trace
-            && !context.is_empty()
+        let context = self.trace_context();
+        if (self.is_left_out || !context.is_empty())
             && let Some(propagator) = self.propagator()
             && !span.is_disabled()
         {
@@ -232,17 +250,23 @@ impl Responder {
         }
     }
 
-    /// The context of a request that is left out of the traces.
-    pub(crate) fn left_out(&self) -> Option<&Arc<Attributes>> {
-        match &self.attributes.as_ref()?.trace {
-            TraceOfSender::LeftOut(context) => Some(context),
-            TraceOfSender::Context(_) => None,
-        }
+    /// Present if the request is left out of the traces.
+    pub(crate) fn left_out(&self) -> Option<LeftOut> {
+        self.is_left_out
+            .then(|| LeftOut::with_context(self.trace_context()))
+    }
+
+    /// The trace context of the sender.
+    fn trace_context(&self) -> &Attributes {
+        let held = self.attributes.as_ref();
+        held.map_or(Attributes::none(), |held| &held.trace_context)
     }
 
     /// The relation of the handler's span to that of the sender.
     pub(crate) fn relation(&self) -> Relation {
-        if self.is_ask && !self.is_durable {
+        if self.is_left_out {
+            Relation::LeftOut
+        } else if self.is_ask && !self.is_durable {
             Relation::Child
         } else {
             Relation::Linked

@@ -37,18 +37,16 @@ fn new_for_request<A: Handlers>(name: &ActorName, envelope: &RequestEnvelope) ->
     if responder.propagator().is_none() {
         return log_span(name, envelope).into();
     }
-    if let Some(context) = responder.left_out() {
-        return MessageTrace {
-            span: unsampled_span(name, envelope),
-            left_out: Some(context.clone()),
-        };
-    }
     let span = match responder.relation() {
         Relation::Child => server_span::<A>(name, envelope),
         Relation::Linked => consumer_span::<A>(name, envelope),
+        Relation::LeftOut => unsampled_span(name, envelope),
     };
     responder.continue_trace(&span);
-    span.into()
+    MessageTrace {
+        span,
+        left_out: responder.left_out(),
+    }
 }
 
 /// The span of a request in a process without traces: for logs.
@@ -173,7 +171,7 @@ pub(super) fn begin_local<A: Handlers>(ctx: &Context<A>, message: &A::Inbox) {
 #[cold]
 fn begin_new_local<A: Handlers>(ctx: &Context<A>, message: &A::Inbox) {
     let asker = A::asker(message);
-    if let Some(context) = asker.as_ref().and_then(Limit::left_out) {
+    if let Some(left_out) = asker.as_ref().and_then(Limit::left_out) {
         let span = debug_span!(
             target: "conclib::handle::unsampled",
             "handle",
@@ -182,7 +180,7 @@ fn begin_new_local<A: Handlers>(ctx: &Context<A>, message: &A::Inbox) {
         );
         return begin_trace(MessageTrace {
             span,
-            left_out: Some(context.clone()),
+            left_out: Some(left_out),
         });
     }
     let span = match &asker {

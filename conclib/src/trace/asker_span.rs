@@ -1,19 +1,17 @@
 //! The span in which an actor was asked from within the process: that of its handler becomes a part of it.
 
 use std::fmt;
-use std::sync::Arc;
 
 use tokio::time::Instant;
 use tracing::level_filters::LevelFilter;
 use tracing::{Level, Span, enabled};
 
-use crate::deadlock::current::Current;
-use crate::message::attributes::Attributes;
+use crate::deadlock::current::{Current, LeftOut};
 
-/// The span of an asker, or the context of one that is left out of the traces, and the moment at which it asked.
+/// The span of an asker, or the mark of one that is left out of the traces, and the moment at which it asked.
 pub(crate) struct AskerSpan {
     span: Span,
-    left_out: Option<Arc<Attributes>>,
+    left_out: Option<LeftOut>,
     asked_at: Instant,
 }
 
@@ -47,9 +45,9 @@ impl AskerSpan {
         self.span.in_scope(make)
     }
 
-    /// The context of an asker that is left out of the traces.
-    pub(crate) fn left_out(&self) -> Option<&Arc<Attributes>> {
-        self.left_out.as_ref()
+    /// Present if the asker is left out of the traces.
+    pub(crate) fn left_out(&self) -> Option<LeftOut> {
+        self.left_out.clone()
     }
 
     /// The time since the ask was sent, in microseconds.

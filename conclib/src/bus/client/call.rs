@@ -339,6 +339,7 @@ impl<M: ActorMessage> Call<M> {
             deadline,
             attributes: &self.attributes,
             is_direct: self.client.target_is_node(),
+            is_left_out: self.span.is_left_out(),
             contents,
         };
         let shared = self.client.shared();

@@ -29,7 +29,7 @@ pub(super) enum CallSpan {
 
 impl CallSpan {
     /// Begins the span of a call, unless it has begun, or the call is left out of the traces: the attributes of its
-    /// message have the context then.
+    /// message have the context then, if there is one.
     pub(super) fn begin(
         &mut self,
         propagator: &dyn Propagate,
@@ -62,6 +62,11 @@ impl CallSpan {
             Self::Begun(span) => trace::inject(propagator, span, attributes, room),
             Self::LeftOut => trace::fit(propagator, attributes, room),
         }
+    }
+
+    /// True if the call is left out of the traces.
+    pub(super) fn is_left_out(&self) -> bool {
+        matches!(self, Self::LeftOut)
     }
 
     fn span(&self) -> &Span {

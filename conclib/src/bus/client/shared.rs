@@ -79,6 +79,7 @@ pub(super) struct Outgoing<'a> {
     pub(super) attributes: &'a Attributes,
     /// In a fleet: the request is for one node, whichever member has the URN.
     pub(super) is_direct: bool,
+    pub(super) is_left_out: bool,
     pub(super) contents: Vec<u8>,
 }
 
@@ -153,6 +154,7 @@ impl ClientShared {
             deadline,
             attributes,
             is_direct,
+            is_left_out,
             ref contents,
         } = *request;
         let frame = Request {
@@ -166,6 +168,7 @@ impl ClientShared {
             deadline: link.clock.to_bus(deadline).unwrap_or(UNDATED),
             attributes,
             is_direct,
+            is_left_out,
         };
         check_limits(message, attributes)?;
         let limit = self.limit(link);
@@ -206,6 +209,7 @@ impl ClientShared {
             deadline,
             attributes: &Attributes::new(),
             is_direct: false,
+            is_left_out: false,
         };
         request.encode_into(Vec::new(), buffer)
     }

@@ -496,6 +496,7 @@ impl InspectorShared {
                 deadline: ServerTime(now.0.saturating_add(left)),
                 attributes: &Attributes::new(),
                 is_direct: false,
+                is_left_out: false,
             };
             Frame::from(request.encode(contents.to_vec()))
         };

@@ -187,6 +187,7 @@ async fn each_request_of_a_flood_is_answered_and_asks_go_on() {
             deadline: crate::bus::transport::ServerTime(now.0 + 5_000),
             attributes: &crate::envelope::Attributes::new(),
             is_direct: false,
+            is_left_out: false,
         };
         Frame::from(request.encode(contents.clone()))
     });

@@ -15,6 +15,7 @@ fn request(attributes: &Attributes) -> Request<'_> {
         deadline: ServerTime(1_900_000_000_000),
         attributes,
         is_direct: false,
+        is_left_out: false,
     }
 }
 
@@ -93,24 +94,34 @@ fn additional_elements_are_ignored() {
 }
 
 #[test]
-fn request_for_one_node_says_so() {
+fn request_says_whether_it_is_for_one_node_and_left_out_of_traces() {
     let attributes = Attributes::new();
     let request = request(&attributes);
-    let of = |is_direct: bool| {
+    let of = |[is_direct, is_left_out]: [bool; 2]| {
         let frame = Request {
             is_direct,
+            is_left_out,
             ..request.clone()
         };
         frame.encode(vec![0xc3; 5_000])
     };
-    for is_direct in [false, true] {
-        let frame = of(is_direct);
-        let read = Received::decode(&frame).unwrap();
-        assert_eq!((read.is_direct, read.contents.len()), (is_direct, 5_000));
-        let later = Request::with_deadline(frame, ServerTime(9));
-        assert_eq!(Received::decode(&later).unwrap().is_direct, is_direct);
+    let shortest = of([false, false]).len();
+    for (flags, more) in [
+        ([false, false], 0),
+        ([true, false], 1),
+        ([false, true], 2),
+        ([true, true], 2),
+    ] {
+        let frame = of(flags);
+        assert_eq!(frame.len(), shortest + more);
+        let again = Request::with_id(frame.clone().into(), 7).into_bytes();
+        let later = Request::with_deadline(frame.clone(), ServerTime(9));
+        for frame in [frame, again, later] {
+            let read = Received::decode(&frame).unwrap();
+            assert_eq!(read.contents.len(), 5_000);
+            assert_eq!([read.is_direct, read.is_left_out], flags);
+        }
     }
-    assert_eq!(of(true).len(), of(false).len() + 1);
 }
 
 #[test]

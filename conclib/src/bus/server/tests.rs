@@ -192,6 +192,7 @@ fn ask_with(client: u16, id: u64, contents: Vec<u8>) -> Bytes {
         deadline: ServerTime(u64::MAX),
         attributes: &Attributes::new(),
         is_direct: false,
+        is_left_out: false,
     }
     .encode(contents)
 }

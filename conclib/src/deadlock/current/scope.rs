@@ -31,8 +31,24 @@ pub(super) struct Scope {
 pub(crate) struct MessageTrace {
     /// Disabled if the message is left out of the traces, and no log wants a span either.
     pub(crate) span: Span,
-    /// The context of a trace that is left out.
-    pub(crate) left_out: Option<Arc<Attributes>>,
+    /// Present if the message is left out of the traces.
+    pub(crate) left_out: Option<LeftOut>,
+}
+
+/// The mark of a message that is left out of the traces, with the context that its sender had, if any.
+#[derive(Debug, Clone)]
+pub(crate) struct LeftOut(Option<Arc<Attributes>>);
+
+impl LeftOut {
+    pub(crate) fn with_context(context: &Attributes) -> Self {
+        Self((!context.is_empty()).then(|| Arc::new(context.clone())))
+    }
+
+    /// The context that messages of the handler are sent with.
+    #[cfg(feature = "bus")]
+    pub(crate) fn context(&self) -> &Attributes {
+        self.0.as_deref().unwrap_or(Attributes::none())
+    }
 }
 
 impl MessageTrace {

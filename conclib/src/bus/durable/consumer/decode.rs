@@ -63,6 +63,7 @@ pub(super) fn decode(
         fingerprint: Fingerprint::of(&request.contents),
         contents: request.contents,
         attributes: request.attributes,
+        is_left_out: request.is_left_out,
         origin: request.origin,
         caller,
     })

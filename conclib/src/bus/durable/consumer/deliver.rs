@@ -165,6 +165,7 @@ impl Deliverer {
         });
         let responder = Responder::new(sink, message.origin, true, None)
             .with_attributes(message.attributes.clone(), None)
+            .with_trace(message.is_left_out)
             .durable();
         let envelope = RequestEnvelope {
             urn: actor.urn().clone(),

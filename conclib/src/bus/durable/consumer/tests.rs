@@ -402,6 +402,7 @@ async fn full_acknowledgements_let_the_consumer_sleep() {
         name: String::new(),
         contents: Bytes::new(),
         attributes: Attributes::new(),
+        is_left_out: false,
         origin: crate::reply::remote::Origin::default(),
         dedup_key: "s".to_owned(),
         fingerprint: Fingerprint::of(b""),

@@ -39,6 +39,8 @@ pub(crate) struct ReceivedMessage {
     pub(crate) name: String,
     pub(crate) contents: Bytes,
     pub(crate) attributes: Attributes,
+    /// Left out of the traces.
+    pub(crate) is_left_out: bool,
     pub(crate) dedup_key: String,
     /// Tells a duplicate from another message with the same dedup key.
     pub(crate) fingerprint: Fingerprint,

@@ -19,6 +19,7 @@ fn message(number: u64, urn: &str) -> ReceivedMessage {
         name: String::new(),
         contents: Bytes::new(),
         attributes: Attributes::new(),
+        is_left_out: false,
         origin: crate::reply::remote::Origin::default(),
         dedup_key: format!("{urn} {number}"),
         fingerprint: Fingerprint::of(b""),

@@ -155,7 +155,9 @@ impl RequestReceiver {
         if self.dedup.has_forgotten() {
             self.requests.note_forgotten();
         }
-        let responder = responder.with_attributes(request.attributes, Some(&mut held));
+        let responder = responder
+            .with_attributes(request.attributes, Some(&mut held))
+            .with_trace(request.is_left_out);
         let responder = match self.fenced_sink(&*actor, request.is_direct) {
             Some(listed) => responder.with_sink(listed.clone()),
             None => responder,
