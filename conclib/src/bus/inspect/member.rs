@@ -31,6 +31,7 @@ use log_filter::LogFilter;
 mod actions;
 mod actor;
 mod aside;
+mod bound;
 mod cpu_share;
 mod lists;
 mod log_filter;
@@ -178,7 +179,12 @@ impl Member {
 
     /// The longest text of a page here, in bytes.
     fn max_page_bytes(&self) -> usize {
-        MAX_PAGE_BYTES.min(self.shared.config.max_message_size / 2)
+        MAX_PAGE_BYTES.min(self.max_answer_bytes())
+    }
+
+    /// The longest text of an answer that has no pages, in bytes.
+    fn max_answer_bytes(&self) -> usize {
+        self.shared.config.max_message_size / 2
     }
 }
 
