@@ -83,7 +83,7 @@ pub(crate) async fn answer_operators(shared: Arc<ProxyShared>, core: Weak<System
         if let Err(failure) = catch_future(member.handle(request)).await {
             error!(%failure, "answering an inspection panicked");
         }
-        member.share.rest().await;
+        shared.stop.run_until_cancelled(member.share.rest()).await;
     }
 }
 
@@ -126,14 +126,20 @@ impl Member {
             right,
             name,
             contents,
+            fence,
             reply,
         } = request;
+        if self.shared.stop.is_cancelled() {
+            return reply.refuse(AskError::NoResponder); // the lease is held until all requests are answered
+        }
         if reply.deadline() <= Instant::now() {
             let delivered = Delivered::No;
             return reply.refuse(AskError::Timeout { delivered });
         }
         let answered = match &*name {
             ActionRequest::NAME => match self.admit(right, &contents) {
+                // Another system may serve by now: not executed.
+                Ok(_) if !fence.is_open() => return reply.refuse(AskError::NoResponder),
                 Ok(action) => return self.act(action, reply),
                 Err(refusal) => {
                     if right == Right::Admin {

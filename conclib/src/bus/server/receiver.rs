@@ -22,8 +22,10 @@ use crate::bus::server::fence::Fence;
 use crate::bus::server::held_requests::HeldRequests;
 use crate::bus::server::retry_after::RetryAdvisor;
 use crate::bus::server::tracker::RequestTracker;
-use crate::bus::transport::{Epoch, Lists, Popped, ServerNumber, TransportError};
+use crate::bus::transport::{Epoch, Lists, Popped, Right, ServerNumber, TransportError};
 use crate::time::backoff::Backoff;
+
+use operator::TakenActions;
 
 mod deliver;
 mod operator;
@@ -82,6 +84,10 @@ pub(super) struct RequestReceiver {
     /// The time up to which pops take from the inbox alone, after one that took from a list beside it: so those who
     /// inspect take little from the requests.
     operator_pause: Option<Instant>,
+    /// The right of a list beside the inbox of which a pop has left a rest: the next pop takes that, and from the inbox.
+    operator_rest: Option<Right>,
+    /// Recognizes actions that come again.
+    actions: TakenActions,
 }
 
 /// The treatment of the requests that come in.
@@ -117,6 +123,8 @@ impl RequestReceiver {
             dropped_tells: UrnLog::default(),
             frame_size: EwmaSize::expecting(POP_BYTES / MAX_POP_FRAMES),
             operator_pause: None,
+            operator_rest: None,
+            actions: TakenActions::default(),
         }
     }
 
@@ -307,6 +315,7 @@ impl RequestReceiver {
         };
         if let Some(taken) = operator {
             self.operator_pause = Some(Instant::now() + OPERATOR_PAUSE);
+            self.operator_rest = taken.may_have_more.then_some(taken.right);
             // An operator that finds no lease counts its action as not executed.
             let of_operators = if is_certain { of_these } else { Intake::Reject };
             self.handle_operator(taken, of_operators);
@@ -353,6 +362,9 @@ impl RequestReceiver {
     /// The lists of the next pop, and the time for which it waits.
     fn lists(&mut self, block: Duration) -> (Lists, Duration) {
         if let Some(end) = self.operator_pause {
+            if let Some(right) = self.operator_rest.take() {
+                return (Lists::Rest(right), Duration::ZERO);
+            }
             let left = end.saturating_duration_since(Instant::now());
             if !left.is_zero() {
                 return (Lists::Inbox, left.min(block));

@@ -24,6 +24,8 @@ pub(crate) enum Lists {
     All,
     /// The inbox alone.
     Inbox,
+    /// The list of a right and the inbox as well, both as they are now.
+    Rest(Right),
 }
 
 /// Frames that were taken off a list beside the inbox.
@@ -34,6 +36,8 @@ pub(crate) struct OperatorFrames {
     pub(crate) frames: Vec<Bytes>,
     /// Frames for which there was no room: they can only be refused.
     pub(crate) cut: Vec<CutFrame>,
+    /// The list may have further ones, which a pop of its [rest](Lists::Rest) takes.
+    pub(crate) may_have_more: bool,
 }
 
 /// The bus as the end of an operator sees it. Answers come to the sink that the end was opened with.

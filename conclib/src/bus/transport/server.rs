@@ -188,7 +188,7 @@ pub(crate) trait ServerTransport: Send + Sync {
     async fn wake(&self, epoch: Epoch, wake: Bytes) -> Result<(), TransportError>;
 
     /// Takes up to `count` frames off one of the lists, waiting up to `block` for the first one; a `block`
-    /// of zero does not wait, and takes from the inbox alone. Then reads the owner of the lease: of one that serves, as clients see it.
+    /// of zero does not wait, and takes from the inbox alone, except for the [rest](Lists::Rest) of another list. Then reads the owner of the lease: of one that serves, as clients see it.
     ///
     /// # Cancel safety
     ///
