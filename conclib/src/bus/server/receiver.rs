@@ -31,7 +31,7 @@ mod deliver;
 mod operator;
 
 /// Time for which a pop waits for a request.
-const POP_TIMEOUT: Duration = Duration::from_secs(2);
+pub(super) const POP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Time for which pops take from the inbox alone, after one that took from a list beside it.
 const OPERATOR_PAUSE: Duration = Duration::from_millis(50);
@@ -345,11 +345,11 @@ impl RequestReceiver {
                 self.fence.closed().await && self.fence.wait_open().await
             }
             Ok(None) => {
-                self.fence.deny("the bus does not know it any more");
+                self.fence.contest("the bus does not know it any more");
                 false
             }
             Ok(Some(_)) => {
-                self.fence.deny("another system has it");
+                self.fence.contest("another system has it");
                 false
             }
             Err(reason) => {

@@ -19,8 +19,8 @@ use crate::bus::server::renewer::RENEWALS;
 use crate::bus::transport::fleet::FleetMap;
 use crate::bus::transport::stream::{DeadLetterStore, StreamConsumer};
 use crate::bus::transport::{
-    Acquired, Backlog, CutFrame, Epoch, Frame, LEASE, LeaseClaim, LeaseGrant, LeaseHolder,
-    LeaseRecord, Lists, Popped, ServerNumber, ServerTime, TransportError,
+    Acquired, Backlog, CutFrame, Epoch, FormerTerm, Frame, LEASE, LeaseClaim, LeaseGrant,
+    LeaseHolder, LeaseRecord, Lists, Popped, ServerNumber, ServerTime, TransportError,
 };
 use crate::envelope::Attributes;
 use crate::error::AskError;
@@ -39,6 +39,8 @@ type Published = (ClientId, u64, Result<Bytes, AskError>);
 enum Holder {
     LastGranted,
     None,
+    /// None where requests are popped, and the last granted one where leases are taken.
+    Contested,
     Another(Epoch),
     /// Reading the lease fails.
     Unknown,
@@ -46,6 +48,8 @@ enum Holder {
 
 struct Bus {
     start: Instant,
+    /// Duration of the preparation of an acquisition.
+    preparation: Duration,
     /// Duration of a renewal.
     renewal: Duration,
     /// Renewals fail at once.
@@ -91,6 +95,7 @@ impl Bus {
     fn new() -> Self {
         Self {
             start: Instant::now(),
+            preparation: Duration::ZERO,
             renewal: Duration::ZERO,
             fails_to_renew: false,
             renewals: AtomicUsize::new(0),
@@ -181,6 +186,11 @@ fn ask(client: u16, id: u64) -> Bytes {
 
 /// The same with contents.
 fn ask_with(client: u16, id: u64, contents: Vec<u8>) -> Bytes {
+    ask_by(client, id, ServerTime(u64::MAX), contents)
+}
+
+/// The same with a deadline.
+fn ask_by(client: u16, id: u64, deadline: ServerTime, contents: Vec<u8>) -> Bytes {
     let mut bytes = [0; 16];
     bytes[..2].copy_from_slice(&client.to_le_bytes());
     let client = ClientId(bytes);
@@ -189,7 +199,7 @@ fn ask_with(client: u16, id: u64, contents: Vec<u8>) -> Bytes {
         origin: Origin { client, id },
         urn: "missing",
         message: "M",
-        deadline: ServerTime(u64::MAX),
+        deadline,
         attributes: &Attributes::new(),
         is_direct: false,
     }
@@ -198,6 +208,11 @@ fn ask_with(client: u16, id: u64, contents: Vec<u8>) -> Bytes {
 
 #[async_trait]
 impl ServerTransport for Bus {
+    async fn prepare(&self) -> Result<(), TransportError> {
+        sleep(self.preparation).await;
+        Ok(())
+    }
+
     async fn acquire(&self, claim: &LeaseClaim) -> Result<Acquired, TransportError> {
         if self.epoch.load(SeqCst) > 0 {
             sleep(MS).await; // so that the loss of the lease is seen
@@ -216,10 +231,19 @@ impl ServerTransport for Bus {
                 is_successor: !claim.instance.is_empty(),
             }));
         }
-        *self.holder.lock() = Holder::LastGranted;
-        let epoch = Epoch(self.epoch.fetch_add(1, SeqCst) + 1);
+        let mut holder = self.holder.lock();
+        let is_contested = matches!(*holder, Holder::Contested);
+        if !is_contested {
+            *holder = Holder::LastGranted;
+        }
+        let before = self.epoch.fetch_add(1, SeqCst);
+        let epoch = Epoch(before + 1);
         let now = self.now();
-        let former = None;
+        let former = is_contested.then_some(FormerTerm {
+            epoch: Epoch(before),
+            is_own: true,
+            was_released: false,
+        });
         Ok(Acquired::Granted(LeaseGrant {
             epoch,
             now,
@@ -264,7 +288,7 @@ impl ServerTransport for Bus {
         }
         Ok(matches!(
             *self.holder.lock(),
-            Holder::LastGranted | Holder::Unknown
+            Holder::LastGranted | Holder::Contested | Holder::Unknown
         ))
     }
 
@@ -308,7 +332,7 @@ impl ServerTransport for Bus {
             if !frames.is_empty() || Instant::now() >= end {
                 let owner = match *self.holder.lock() {
                     Holder::LastGranted => Ok(Some(epoch)),
-                    Holder::None => Ok(None),
+                    Holder::None | Holder::Contested => Ok(None),
                     Holder::Another(epoch) => Ok(Some(epoch)),
                     Holder::Unknown => Err(broken()),
                 };
@@ -663,4 +687,49 @@ async fn system_forgets_proxies_that_have_ended() {
         proxy.shutdown().await;
     }
     assert_eq!(system.core().services(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn contested_leases_are_taken_less_and_less_often() {
+    let (bus, _system, proxy) = Bus::new().serve().await;
+    *bus.holder.lock() = Holder::Contested;
+    sleep(Duration::from_secs(300)).await;
+    let terms = bus.epoch.load(SeqCst);
+    assert!((5..=12).contains(&terms), "{terms}");
+    // One primary is left.
+    *bus.holder.lock() = Holder::LastGranted;
+    sleep(Duration::from_secs(63)).await;
+    bus.push(ask(1, 7));
+    sleep(10 * MS).await;
+    let served = bus.published.lock().last().cloned();
+    assert!(
+        matches!(served, Some((_, 7, Err(AskError::ActorNotFound { .. })))),
+        "{served:?}"
+    );
+    // A stop does not wait for the pause.
+    *bus.holder.lock() = Holder::Contested;
+    sleep(Duration::from_secs(100)).await;
+    let start = Instant::now();
+    proxy.shutdown().await;
+    assert!(
+        start.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        start.elapsed()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn clock_of_the_bus_is_read_without_the_preparation_of_an_acquisition() {
+    let bus = Bus {
+        preparation: 400 * MS,
+        ..Bus::new()
+    };
+    let (bus, _system, _proxy) = bus.serve().await;
+    let deadline = ServerTime(bus.now().0 + 100);
+    bus.push(ask_by(1, 7, deadline, Vec::new()));
+    sleep(10 * MS).await;
+    let published = bus.published.lock().clone();
+    let [(_, 7, Err(AskError::ActorNotFound { .. }))] = &published[..] else {
+        panic!("{published:?}")
+    };
 }
