@@ -191,13 +191,22 @@ fn ask_with(client: u16, id: u64, contents: Vec<u8>) -> Bytes {
 
 /// The same with a deadline.
 fn ask_by(client: u16, id: u64, deadline: ServerTime, contents: Vec<u8>) -> Bytes {
+    encoded("missing", client, id, deadline, contents)
+}
+
+/// An ask for the actor with this URN.
+fn ask_to(urn: &str, client: u16, id: u64, contents: Vec<u8>) -> Bytes {
+    encoded(urn, client, id, ServerTime(u64::MAX), contents)
+}
+
+fn encoded(urn: &str, client: u16, id: u64, deadline: ServerTime, contents: Vec<u8>) -> Bytes {
     let mut bytes = [0; 16];
     bytes[..2].copy_from_slice(&client.to_le_bytes());
     let client = ClientId(bytes);
     Request {
         kind: Kind::Ask,
         origin: Origin { client, id },
-        urn: "missing",
+        urn,
         message: "M",
         deadline,
         attributes: &Attributes::new(),
