@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::bus::config::Role;
-use crate::bus::transport::Right;
+use crate::bus::keys::Right;
 
 /// Time within which a failure must be known.
 const PROMPT: Duration = Duration::from_secs(1);

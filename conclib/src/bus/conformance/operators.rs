@@ -1,7 +1,8 @@
 //! Requests of those who inspect and operate a process.
 
 use super::*;
-use crate::bus::transport::{OperatorTransport, Right};
+use crate::bus::keys::Right;
+use crate::bus::transport::OperatorTransport;
 
 async fn operator(bus: &dyn TestBus) -> (Arc<dyn OperatorTransport>, Receiver<Bytes>) {
     let (sender, receiver) = channel(64);

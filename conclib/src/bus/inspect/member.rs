@@ -14,10 +14,10 @@ use crate::bus::inspect::message::{
     ActionRequest, ActorQuery, ActorsQuery, Answer, FailuresQuery, LogQuery, MetricsQuery, Named,
     Query, Refusal, StatusQuery, TreeQuery, TypesQuery, WaitsQuery, read_query,
 };
+use crate::bus::keys::Right;
 use crate::bus::server::ProxyShared;
 use crate::bus::server::counters::count;
 use crate::bus::server::operator::{OperatorReply, OperatorRequest};
-use crate::bus::transport::Right;
 use crate::core::SystemCore;
 use crate::error::panics::catch_future;
 use crate::error::{AskError, Delivered};

@@ -17,11 +17,11 @@ use super::message::{
 };
 use super::*;
 use crate::bus::config::LogControl;
-use crate::bus::keys::Keys;
+use crate::bus::keys::{Keys, Right};
 use crate::bus::open::open_operator;
 use crate::bus::protocol::{Kind, Request, decode_reply};
 use crate::bus::proxy::Proxy;
-use crate::bus::transport::{Epoch, Frame, OperatorTransport, ReplySink, Right, ServerTime};
+use crate::bus::transport::{Epoch, Frame, OperatorTransport, ReplySink, ServerTime};
 use crate::envelope::Attributes;
 use crate::error::AskErrorKind;
 use crate::message::{decode, encode};

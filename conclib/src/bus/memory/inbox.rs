@@ -7,7 +7,8 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::bus::transport::{Frame, Lists, OperatorFrames, Right};
+use crate::bus::keys::Right;
+use crate::bus::transport::{Frame, Lists, OperatorFrames};
 
 /// Capacity of one inbox in bytes; a batch beyond it is refused, as Redis does when it is out of
 /// memory.

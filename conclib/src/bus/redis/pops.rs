@@ -7,12 +7,12 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::bus::keys::Keys;
+use crate::bus::keys::{Keys, Right};
 use crate::bus::redis::connection::Connection;
 use crate::bus::redis::lease;
 use crate::bus::redis::resp::{Commands, Driver, Link, RedisReply, ReplyTimeout};
 use crate::bus::transport::{
-    CutFrame, Epoch, Lists, OperatorFrames, Popped, Right, ServerNumber, TransportError,
+    CutFrame, Epoch, Lists, OperatorFrames, Popped, ServerNumber, TransportError,
 };
 
 /// Time beyond its block after which a pop times out, and its connection is given up. A connection

@@ -9,10 +9,10 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::Instant;
 
+use crate::bus::keys::Right;
 use crate::bus::server::counters::{ProxyCounters, count};
 use crate::bus::server::fence::Fence;
 use crate::bus::server::tracker::RequestTracker;
-use crate::bus::transport::Right;
 use crate::error::AskError;
 use crate::reply::remote::{Origin, Outcome};
 

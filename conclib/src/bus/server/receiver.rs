@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep};
 use tracing::{debug, info, warn};
 
 use crate::bus::fleet::FencedSink;
+use crate::bus::keys::Right;
 use crate::bus::link::ewma::EwmaSize;
 use crate::bus::link::log_once::{Anomaly, LogOnce};
 use crate::bus::link::ordered::{BoxFuture, OrderedFutures};
@@ -22,7 +23,7 @@ use crate::bus::server::fence::Fence;
 use crate::bus::server::held_requests::HeldRequests;
 use crate::bus::server::retry_after::RetryAdvisor;
 use crate::bus::server::tracker::RequestTracker;
-use crate::bus::transport::{Epoch, Lists, Popped, Right, ServerNumber, TransportError};
+use crate::bus::transport::{Epoch, Lists, Popped, ServerNumber, TransportError};
 use crate::time::backoff::Backoff;
 
 use operator::TakenActions;

@@ -4,18 +4,9 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::bus::keys::Keys;
+use crate::bus::keys::{Keys, Right};
 use crate::bus::transport::fleet::Members;
 use crate::bus::transport::{CutFrame, Epoch, Frame, LeaseRecord, ServerTime, TransportError};
-
-/// A right that clients do not have. The bus lets only users with that right write into its list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Right {
-    /// Sees the state of a process, and changes nothing.
-    Inspect,
-    /// Acts on a process.
-    Admin,
-}
 
 /// The lists that a pop takes frames from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

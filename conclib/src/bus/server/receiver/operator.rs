@@ -6,11 +6,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
+use crate::bus::keys::Right;
 use crate::bus::link::log_once::Anomaly;
 use crate::bus::protocol::{Kind, Received};
 use crate::bus::server::operator::{OperatorReply, OperatorRequest};
 use crate::bus::server::receiver::{Intake, MAX_DEADLINE, RequestReceiver};
-use crate::bus::transport::{OperatorFrames, Right};
+use crate::bus::transport::OperatorFrames;
 use crate::error::{AskError, Delivered};
 use crate::reply::remote::Origin;
 
