@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::ActorSystem;
+use crate::bus::keys::Right;
 use crate::bus::link::health::ConnectionState;
 use crate::bus::protocol::{Kind, ReceivedAnswer, Request, decode_reply};
 use crate::bus::proxy::{Proxy, serve};
@@ -20,7 +21,8 @@ use crate::bus::transport::fleet::FleetMap;
 use crate::bus::transport::stream::{DeadLetterStore, StreamConsumer};
 use crate::bus::transport::{
     Acquired, Backlog, CutFrame, Epoch, FormerTerm, Frame, LEASE, LeaseClaim, LeaseGrant,
-    LeaseHolder, LeaseRecord, Lists, Popped, ServerNumber, ServerTime, TransportError,
+    LeaseHolder, LeaseRecord, Lists, OperatorFrames, Popped, ServerNumber, ServerTime,
+    TransportError,
 };
 use crate::envelope::Attributes;
 use crate::error::AskError;
@@ -70,6 +72,8 @@ struct Bus {
     /// A frame that comes in this long after the close.
     straggler: Option<(Duration, Bytes)>,
     inbox: Mutex<VecDeque<Bytes>>,
+    /// Frames that come before those of the inbox, of an operator.
+    actions: Mutex<Vec<Bytes>>,
     /// Larger frames are cut by pops.
     max_frame: usize,
     filled: Notify,
@@ -107,6 +111,7 @@ impl Bus {
             fails_after_close: false,
             straggler: None,
             inbox: Mutex::default(),
+            actions: Mutex::default(),
             max_frame: usize::MAX,
             filled: Notify::new(),
             popping: AtomicUsize::new(0),
@@ -144,9 +149,17 @@ impl Bus {
                 });
             }
         }
+        let actions = std::mem::take(&mut *self.actions.lock());
+        let operator = (!actions.is_empty()).then(|| OperatorFrames {
+            right: Right::Admin,
+            frames: actions,
+            cut: Vec::new(),
+            may_have_more: false,
+        });
         Popped {
             frames,
             cut,
+            operator,
             server: self.server(),
             ..Popped::nothing(owner)
         }
@@ -425,6 +438,26 @@ async fn requests_of_another_server_are_refused_and_the_next_epoch_begins() {
     assert!(outcomes.eq(expected), "{published:?}");
     assert_eq!(*bus.unexecuted.lock(), [2]);
     assert_eq!(bus.epoch.load(SeqCst), 2);
+}
+
+/// Redis was set back to the data from before the pop of the first one.
+#[tokio::test(start_paused = true)]
+async fn actions_of_another_server_are_refused() {
+    let (bus, _system, proxy) = Bus::new().serve().await;
+    sleep(10 * MS).await;
+    bus.server.store(1, SeqCst);
+    bus.actions.lock().push(ask(1, 1));
+    bus.push(ask(2, 2)); // ends the pop
+    sleep(100 * MS).await;
+    let mut outcomes: Vec<_> = bus.published.lock().clone();
+    outcomes.sort_by_key(|(_, id, _)| *id);
+    let outcomes = outcomes.into_iter().map(|(_, id, outcome)| (id, outcome));
+    let refused = [1, 2].map(|id| (id, Err(AskError::NoResponder)));
+    assert!(outcomes.eq(refused));
+    assert_eq!(
+        (proxy.stats().operators.actions, bus.epoch.load(SeqCst)),
+        (0, 2)
+    );
 }
 
 #[tokio::test(start_paused = true)]
