@@ -264,13 +264,23 @@ impl<R: Send + 'static> Reply<R> {
 
     /// Gives the reply to a handler: from here on, dropping it means `NoReply`.
     #[doc(hidden)]
-    pub fn attach_handler(mut self) -> Self {
+    pub fn attach_handler(self) -> Self {
+        self.attach(Slot::note_kept)
+    }
+
+    /// Gives the reply back to the code that could not forward it: that of an actor, or of none.
+    pub(crate) fn give_back(self, to: Option<&Arc<dyn Participant>>) -> Self {
+        self.attach(|slot| slot.note_kept_by(to))
+    }
+
+    #[inline]
+    fn attach(mut self, note: impl FnOnce(&Slot<R>)) -> Self {
         match &mut self.target {
             Target::None | Target::WithAttributes(_) => {}
             Target::Local(sender) => {
                 sender.owner = Owner::Handler;
                 if let Some(slot) = &sender.slot {
-                    slot.note_kept();
+                    note(slot);
                 }
             }
             Target::Remote { responder, .. } => responder.attach_handler(),

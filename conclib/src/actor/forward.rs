@@ -122,8 +122,9 @@ impl<M: ActorMessage> Forward<M> {
         let Some((message, reply)) = self.sending.take_back() else {
             return Ok(());
         };
-        // From here on, the handler that forwards owns the reply again.
-        let envelope = Some((message, reply.attach_handler()));
+        // From here on, the code that forwards owns the reply again.
+        let reply = reply.give_back(Current::actor().as_ref());
+        let envelope = Some((message, reply));
         let reason = reason();
         self.sending.count_lost(&reason);
         Err(ForwardError { envelope, reason })

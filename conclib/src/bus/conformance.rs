@@ -137,6 +137,7 @@ for_each_bus! {
     }
     operators {
         lists_of_operators_come_before_the_inbox
+        rest_of_a_list_is_popped_along_with_the_inbox
         waiting_pop_hears_of_an_operator
         operator_sees_the_lease
     }

@@ -2,8 +2,20 @@
 
 use std::fmt::Write;
 
-use crate::bus::transport::{Epoch, Right};
 use crate::reply::remote::ClientId;
+
+/// A lease term of a node: greater than every term before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub(crate) struct Epoch(pub(crate) u64);
+
+/// A right that clients do not have. The bus lets only users with that right write into its list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Right {
+    /// Sees the state of a process, and changes nothing.
+    Inspect,
+    /// Acts on a process.
+    Admin,
+}
 
 /// The key and channel names of one node in its namespace; the braces keep a node's keys in one
 /// cluster slot.

@@ -178,6 +178,11 @@ pub struct Proxy {
 }
 
 impl Proxy {
+    #[cfg(test)]
+    pub(crate) fn shared(&self) -> &Arc<ProxyShared> {
+        &self.shared
+    }
+
     /// Waits until the proxy accepts no more requests, and returns the reason. A program that depends on
     /// the proxy ends then, or starts another one.
     ///

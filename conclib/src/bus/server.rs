@@ -40,6 +40,7 @@ use crate::core::{FencingToken, SystemCore};
 use acquire::OwnLease;
 pub(crate) use acquire::{AcquireError, AcquireMode};
 use backlog::BacklogReader;
+use contested::ContestedTerms;
 use counters::ProxyCounters;
 use dedup::Deduplicator;
 pub(crate) use end::EndGuard;
@@ -55,6 +56,7 @@ use tracker::RequestTracker;
 mod acquire;
 pub(crate) mod backlog;
 mod cancellations;
+mod contested;
 pub(crate) mod counters;
 mod dedup;
 mod end;
@@ -103,8 +105,9 @@ async fn run_terms(
 ) {
     // Replies of a term that is over are published while the next one serves.
     let mut draining = JoinSet::new();
+    let mut contested = ContestedTerms::default();
     let (end, publisher, held) = loop {
-        let epoch = lease.epoch;
+        let (epoch, begun) = (lease.epoch, Instant::now());
         let (ended, publisher) = LeaseTerm::begin(shared, lease).serve().await;
         match ended {
             TermEnd::Closed(held) => break (ProxyEnd::Stopped, publisher, Some(held)),
@@ -113,10 +116,12 @@ async fn run_terms(
                 shared.health.mark_lost(LEASE_PART, &why);
             }
         }
+        shared.pause_if_contested(&mut contested, begun).await;
         lease = match shared.reacquire(epoch).await {
             Ok(lease) => lease,
             Err(end) => break (end, publisher, None),
         };
+        contested.begin(lease.follows_own(epoch));
         info!(node = %shared.node, epoch = lease.epoch.0, "the proxy has the lease again");
         shared.health.mark_connected(LEASE_PART);
         while draining.try_join_next().is_some() {}

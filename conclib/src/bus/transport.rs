@@ -5,9 +5,10 @@
 
 use std::time::Duration;
 
+pub(crate) use crate::bus::keys::Epoch;
 pub(crate) use client::{ClientTransport, Copies, Enqueued, ReplySink};
 pub(crate) use frame::{Frame, Parts};
-pub(crate) use operator::{Lists, OperatorFrames, OperatorTransport, Right};
+pub(crate) use operator::{Lists, OperatorFrames, OperatorTransport};
 pub(crate) use server::{
     Acquired, Backlog, CutFrame, FormerTerm, LeaseClaim, LeaseGrant, LeaseHolder, Popped,
     ServerNumber, ServerTransport,
@@ -23,10 +24,6 @@ pub(crate) mod stream;
 
 /// Time that a lease lasts after its last renewal, unless the configuration says otherwise.
 pub(crate) const LEASE: Duration = Duration::from_secs(6);
-
-/// A lease term of a node: greater than every term before it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub(crate) struct Epoch(pub(crate) u64);
 
 /// The part of a lease that clients read: written by the actor system.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,8 +5,8 @@ use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use crate::deadlock::Participant;
 use crate::deadlock::current::{Current, TaskContext};
+use crate::deadlock::{AwaitedEvent, Participant, current_waits};
 use crate::pool::Pool;
 use crate::prelude::*;
 
@@ -89,4 +89,61 @@ async fn pending_reply_keeps_no_mailbox_alive() {
     assert!(asked.cell().mailbox.try_push(|| Some(inbox)).is_ok());
     drop((ctx, asked));
     assert_eq!(cell.strong_count(), 0);
+}
+
+#[derive(ActorMessage)]
+#[message(local, response = ())]
+struct Connect;
+
+/// Has the replies to messages that it could not forward.
+#[derive(Actor)]
+struct Switchboard {
+    to: Recipient<Connect>,
+    /// Forwards in a task of its own, which runs for no actor.
+    is_aside: bool,
+    unanswered: Vec<Reply<()>>,
+}
+
+#[handlers]
+impl Switchboard {
+    #[handler]
+    async fn connect(&mut self, message: Connect, reply: Reply<()>) {
+        let forward = self.to.forward(message, reply);
+        let forwarded = if self.is_aside {
+            tokio::spawn(forward).await.unwrap()
+        } else {
+            forward.await
+        };
+        let (_, reply) = forwarded.unwrap_err().into_parts();
+        self.unanswered.push(reply);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn reply_of_a_failed_forward_is_awaited_from_the_actor_that_has_it()
+-> Result<(), crate::SpawnError> {
+    let system = ActorSystem::new();
+    for is_aside in [false, true] {
+        let switchboard = |to| Switchboard {
+            to,
+            is_aside,
+            unanswered: Vec::new(),
+        };
+        let nowhere = crate::Context::<Switchboard>::test().actor_ref();
+        let gone = system.spawn(switchboard(nowhere.recipient())).await?;
+        gone.stop();
+        gone.stopped().await;
+        let switchboard = system.spawn(switchboard(gone.recipient())).await?;
+        let (waiting, asked) = (system.spawn(Node).await?, switchboard.clone());
+        let ask = run(async move { drop(asked.ask(Connect).await) });
+        waiting.tell(ask).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let waits = current_waits(&**waiting.cell()).into_iter();
+        let waits: Vec<_> = waits.map(|(actor, event)| (actor.id(), event)).collect();
+        let id = Participant::id(&**switchboard.cell());
+        let expected = (id, AwaitedEvent::Reply);
+        assert_eq!(waits.len(), usize::from(!is_aside));
+        assert!(waits.into_iter().all(|wait| wait == expected));
+    }
+    Ok(())
 }

@@ -38,13 +38,23 @@ struct SlotState<R> {
     value: Value<R>,
     /// True if a handler has started on the message; set only for asks with a deadline.
     started: bool,
-    /// True if a handler of the responder keeps the reply for later, when any code may own it; changes only under
-    /// the lock of the responder.
-    is_kept: bool,
+    /// The owner of the reply; changes only under the lock of the responder.
+    owner: ReplyOwner,
     /// True if the asker has gone without an answer.
     abandoned: bool,
     /// The wakers of tasks that wait for the end of the ask.
     ended: WakerSet,
+}
+
+/// The owner of the reply to an ask that is not answered.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum ReplyOwner {
+    /// The mailbox of the responder, or the handler that answers by its return.
+    Responder,
+    /// A handler of the responder keeps it for later, when any code may own it.
+    Handler,
+    /// Code that runs for no actor.
+    Unknown,
 }
 
 enum Value<R> {
@@ -114,7 +124,7 @@ impl<R> Slot<R> {
                 asker,
                 value: Value::Empty,
                 started: false,
-                is_kept: false,
+                owner: ReplyOwner::Responder,
                 abandoned: false,
                 ended: WakerSet::default(),
             }),
@@ -152,18 +162,32 @@ impl<R> Slot<R> {
     pub(super) fn note_kept(&self) {
         if let Some(responder) = &self.responder {
             let _responder = responder.lock();
-            self.lock().is_kept = true;
+            self.lock().owner = ReplyOwner::Handler;
         }
     }
 
-    /// The responder while the reply is wanted, if a handler of it keeps the reply or not.
-    fn responder_that(&self, keeps: bool) -> Option<Arc<dyn Participant>> {
+    /// Notes that the code of this actor, or of none, keeps the reply: a forward to the responder has failed.
+    pub(super) fn note_kept_by(&self, keeper: Option<&Arc<dyn Participant>>) {
+        let Some(responder) = &self.responder else {
+            return;
+        };
+        let mut responder = responder.lock();
+        let before = keeper.map(|keeper| mem::replace(&mut *responder, Arc::downgrade(keeper)));
+        self.lock().owner = match before {
+            Some(_) => ReplyOwner::Handler,
+            None => ReplyOwner::Unknown,
+        };
+        drop((responder, before)); // outside the lock
+    }
+
+    /// The responder while the reply is wanted, if the reply has this owner.
+    fn responder_if(&self, expected: ReplyOwner) -> Option<Arc<dyn Participant>> {
         let responder = self.responder.as_ref()?.lock();
         let state = self.lock();
         let is_wanted = matches!(state.value, Value::Empty);
-        let is_kept = state.is_kept;
+        let owner = state.owner;
         drop(state);
-        (is_wanted && is_kept == keeps).then(|| responder.upgrade())?
+        (is_wanted && owner == expected).then(|| responder.upgrade())?
     }
 
     pub(super) fn is_wanted(&self) -> bool {
@@ -302,11 +326,11 @@ impl<R> Slot<R> {
 
 impl<R: Send + 'static> PendingReply for Slot<R> {
     fn responder(&self) -> Option<Arc<dyn Participant>> {
-        self.responder_that(false)
+        self.responder_if(ReplyOwner::Responder)
     }
 
     fn keeper(&self) -> Option<Arc<dyn Participant>> {
-        self.responder_that(true)
+        self.responder_if(ReplyOwner::Handler)
     }
 
     fn assign_to(&self, actor: &Arc<dyn Participant>) {
@@ -315,7 +339,7 @@ impl<R: Send + 'static> PendingReply for Slot<R> {
         };
         let mut responder = responder.lock();
         let before = mem::replace(&mut *responder, Arc::downgrade(actor));
-        self.lock().is_kept = false;
+        self.lock().owner = ReplyOwner::Responder;
         drop((responder, before)); // outside the lock
     }
 

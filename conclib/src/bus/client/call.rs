@@ -95,7 +95,7 @@ impl<M: ActorMessage> Call<M> {
     /// Limits the wait; once the request is under way, the wait is only shortened, counted from now.
     pub(super) fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
-        if self.sent.is_some() {
+        if self.has_begun() {
             self.deadline.shorten(timeout);
         }
         self
@@ -149,10 +149,15 @@ impl<M: ActorMessage> Call<M> {
     /// Limits the wait until the bus has stored the message; once the request is under way, the wait is
     /// only shortened, counted from now.
     pub(super) fn store_timeout(mut self, timeout: Duration) -> Self {
-        let is_sent = self.sent.is_some();
+        let has_begun = self.has_begun();
         let durable = self.durable.get_or_insert_default();
-        durable.store.limit(timeout, is_sent);
+        durable.store.limit(timeout, has_begun);
         self
+    }
+
+    /// True once the wait has begun: the request is under way, or pauses before a repetition.
+    fn has_begun(&self) -> bool {
+        self.message.is_none()
     }
 
     /// Sends the request when first polled, and decodes its answer; `decode` takes the URN and the name of
@@ -169,7 +174,8 @@ impl<M: ActorMessage> Call<M> {
     ) -> Poll<Result<T, AskError>> {
         loop {
             if let Some(retry) = &mut self.retry {
-                ready!(retry.poll_pause(cx));
+                let end = latest_end(&self.deadline, self.durable.as_deref());
+                ready!(retry.poll_pause(cx, end));
             }
             let (id, outcome) = match self.begin(kind) {
                 Ok(id) => (Some(id), ready!(self.poll_sent(cx))),
@@ -197,7 +203,7 @@ impl<M: ActorMessage> Call<M> {
             let what = (kind, self.durable.is_some());
             counters.record::<M, T>(what, self.stopwatch, &outcome);
             let span = mem::replace(&mut self.span, CallSpan::None);
-            span.set_retries(self.retries());
+            span.set_retries(self.retry.as_mut().map_or(0, |retry| retry.end()));
             match &outcome {
                 Ok(_) => span.end(),
                 Err(error) => {
@@ -213,13 +219,8 @@ impl<M: ActorMessage> Call<M> {
         let Some(retry) = &mut self.retry else {
             return false;
         };
-        let store = self.durable.as_ref().and_then(|call| call.store.deadline());
-        let ends = [self.deadline.at(), store];
-        retry.begin(
-            error,
-            self.durable.is_some(),
-            ends.into_iter().flatten().min(),
-        )
+        let end = latest_end(&self.deadline, self.durable.as_deref());
+        retry.begin(error, self.durable.is_some(), end)
     }
 
     /// Sends the request, unless it is under way; returns its number.
@@ -486,6 +487,12 @@ impl<M> Drop for Call<M> {
             self.span.end_dropped(|| ());
         }
     }
+}
+
+/// The moment after which a call sends nothing more.
+fn latest_end(deadline: &Deadline, durable: Option<&DurableCall>) -> Option<Instant> {
+    let store = durable.and_then(|call| call.store.deadline());
+    [deadline.at(), store].into_iter().flatten().min()
 }
 
 /// The codec of a message. [`ProxyClient::ask`] takes only messages that have one. That this module

@@ -151,6 +151,9 @@ impl DurableCall {
         let text = key.text()?;
         *key = IdempotencyKey::Given(text.clone()); // of repetitions, too
         self.store.begin();
+        if self.store.is_over() {
+            return Err(self.store.error(Delivered::No, None)); // its time ran out in a pause before a repetition
+        }
         let delay = self.delay.map(Delay::check).transpose()?;
         let sent = *self.sent.get_or_insert_with(Instant::now);
         let store_by = self.store.deadline.at();
@@ -177,10 +180,15 @@ impl StoreLimit {
         self.deadline.at()
     }
 
-    /// Sets the limit; of a message that is under way, the wait is only shortened.
-    pub(super) fn limit(&mut self, timeout: Duration, is_sent: bool) {
+    /// True if the message is not to be sent any more.
+    fn is_over(&self) -> bool {
+        self.deadline().is_some_and(|end| end <= Instant::now())
+    }
+
+    /// Sets the limit; once the wait has begun, it is only shortened.
+    pub(super) fn limit(&mut self, timeout: Duration, has_begun: bool) {
         self.timeout = Some(timeout);
-        if is_sent {
+        if has_begun {
             self.deadline.shorten(timeout);
         }
     }

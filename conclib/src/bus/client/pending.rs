@@ -2,20 +2,22 @@
 //! their askers here, by id and epoch. No I/O.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::BuildHasherDefault;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use tracing::debug;
 
 use crate::bus::client::fleet::{Route, Router};
 use crate::bus::client::node_link::NodeLink;
-use crate::bus::protocol::{Kind, MAX_REQUESTS, ReceivedRefusal};
+use crate::bus::protocol::{Kind, MAX_REQUESTS};
 use crate::bus::transport::{Epoch, Frame};
 use crate::error::{AskError, Delivered};
 use crate::reply::remote::ClientId;
 use crate::reply::{Reply, ReplyReceiver};
+
+pub(crate) use answers::Answered;
+use id_hasher::IdHasher;
 
 /// Total size of a client's pending requests, in bytes.
 pub(crate) const MAX_BYTES: usize = 64 * 1024 * 1024;
@@ -83,22 +85,6 @@ struct PendingRequest {
     is_repeated: bool,
     /// It was looked for in the inbox, in which its member may have left it.
     was_looked_for: bool,
-}
-
-/// The requests of a frame of answers.
-pub(crate) struct Answers<T> {
-    pub(crate) ended: Vec<Answered<T>>,
-    /// Requests that the bus has accepted, and that were refused: still pending.
-    pub(crate) refused: Vec<u64>,
-}
-
-/// A request that was answered.
-pub(crate) struct Answered<T> {
-    pub(crate) reply: Reply<Bytes>,
-    pub(crate) answer: T,
-    /// The bus may have had the request twice: that one copy was not executed says nothing about the
-    /// other one.
-    pub(crate) may_be_copy: bool,
 }
 
 impl PendingRequests {
@@ -308,67 +294,6 @@ impl PendingRequests {
         ids.iter().filter_map(|id| self.end(*id)).collect()
     }
 
-    /// Removes the requests that were answered in that epoch: the owner of an earlier epoch may
-    /// have refused a request that the current owner executes. Returns their replies with the answers, to be sent
-    /// outside the lock. `losses` counts the connections that were lost so far: with one of them the
-    /// bus may have lost what happened since the request was given to it. `refusal_of` returns the error of a
-    /// request that no handler has begun.
-    ///
-    /// A request that the bus has accepted and that was refused as `NoResponder` stays, to be ended when the
-    /// refusal is certain: it may come from a bus that has taken the place of the one that has accepted it.
-    /// In a fleet, one that was certainly not executed goes to another member.
-    pub(crate) fn answered<T>(
-        &mut self,
-        answers: impl IntoIterator<Item = (u64, T), IntoIter: ExactSizeIterator>,
-        epoch: Epoch,
-        losses: u32,
-        refusal_of: impl Fn(&T) -> Option<ReceivedRefusal<'_>>,
-    ) -> Answers<T> {
-        let answers = answers.into_iter();
-        let mut all = Answers {
-            ended: Vec::with_capacity(answers.len()),
-            refused: Vec::new(),
-        };
-        for (id, answer) in answers {
-            match self.requests.get(&id) {
-                Some(request) if request.epoch == Some(epoch) || request.is_durable => {
-                    let refusal = refusal_of(&answer);
-                    let is_of_all_copies = refusal.is_some_and(|refusal| refusal.is_of_all_copies);
-                    let may_be_copy =
-                        request.is_repeated || (request.losses != losses && !is_of_all_copies);
-                    let is_accepted =
-                        matches!(request.delivered, Delivered::Accepted | Delivered::Stored);
-                    let refusal = refusal.map(|refusal| refusal.error);
-                    let is_refused = refusal == Some(&AskError::NoResponder);
-                    if is_accepted && is_refused && !may_be_copy && !is_of_all_copies {
-                        all.refused.push(id);
-                        continue;
-                    }
-                    if request.route.is_some() && !(is_refused && may_be_copy) {
-                        let refusal = refusal.cloned();
-                        if self.heard(id, refusal.as_ref()) {
-                            continue;
-                        }
-                    }
-                    let Some(request) = self.remove(id) else {
-                        continue;
-                    };
-                    all.ended.push(Answered {
-                        may_be_copy,
-                        reply: request.reply,
-                        answer,
-                    });
-                }
-                // It came after the deadline, or twice, or from the owner of an earlier epoch.
-                _ => {
-                    self.late_answers += 1;
-                    debug!(id, "ignored an answer: its request is not pending");
-                }
-            }
-        }
-        all
-    }
-
     /// Removes a request at its deadline; returns its progress.
     pub(crate) fn give_up(&mut self, original: u64) -> Option<Delivered> {
         self.remove(self.current_id(original)).map(|entry| {
@@ -480,30 +405,8 @@ impl PendingRequest {
     }
 }
 
-/// Hashes ids. They are counted here, so that a peer cannot choose them to collide. Consecutive ids lie
-/// beside each other in the table: batches are gathered, accepted and answered in that order, and so
-/// find most entries in the cache.
-#[derive(Default)]
-struct IdHasher(u64);
-
-impl Hasher for IdHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u64(self.0 ^ u64::from(*byte));
-        }
-    }
-
-    fn write_u64(&mut self, id: u64) {
-        // The table takes the place from the lower bits, and distinguishes neighbours by the upper
-        // seven.
-        self.0 = (id << 57) | (id & (u64::MAX >> 7));
-    }
-}
-
+mod answers;
+mod id_hasher;
 mod routed;
 #[cfg(test)]
 mod tests;

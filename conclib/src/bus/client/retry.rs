@@ -19,7 +19,7 @@ const PAUSES: Backoff =
 /// The repetitions of a call.
 #[derive(Default)]
 pub(super) struct Retry {
-    /// The encoded message, once the request was sent.
+    /// The encoded message, from when the request was sent to the end of the call.
     pub(super) contents: Option<Vec<u8>>,
     /// The number of repetitions so far.
     count: u32,
@@ -56,6 +56,12 @@ impl Retry {
 
     /// The number of repetitions so far.
     pub(super) fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// Ends the repetitions: the request is sent no more. Returns their number.
+    pub(super) fn end(&mut self) -> u32 {
+        self.contents = None;
         self.count
     }
 
@@ -124,9 +130,19 @@ impl Retry {
         }
     }
 
-    /// Waits for the end of the pause, if there is one.
-    pub(super) fn poll_pause(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Waits for the end of the pause, if there is one: at the deadline at the latest, which may have been
+    /// shortened meanwhile.
+    pub(super) fn poll_pause(
+        &mut self,
+        cx: &mut Context<'_>,
+        deadline: Option<Instant>,
+    ) -> Poll<()> {
         if let Some(pause) = &mut self.pause {
+            if let Some(deadline) = deadline
+                && deadline < pause.deadline()
+            {
+                pause.as_mut().reset(deadline);
+            }
             ready!(pause.as_mut().poll(cx));
             self.pause = None;
         }

@@ -15,6 +15,7 @@ use crate::bus::protocol::{Kind, MAX_REQUESTS};
 use crate::bus::transport::{Epoch, Frame};
 use crate::error::{AskError, Delivered};
 use crate::message::{ActorMessage, WireCodec};
+use crate::{ActorSystem, start_proxy};
 use bus::{DelayedBus, LosingBus, SilentBus, StalledBus, SucceededBus};
 
 mod bus;
@@ -328,4 +329,44 @@ async fn lost_batch_of_a_former_owner_is_taken_back_also_after_the_timeout() {
     tokio::task::yield_now().await;
     let taken_back = bus.taken_back.lock().clone();
     assert_eq!(taken_back, [(Epoch(0), 1), (Epoch(1), 1)]);
+}
+
+#[tokio::test(start_paused = true)]
+#[should_panic(expected = "`Nothing` was polled after completion")]
+async fn repeating_ask_polled_after_completion_panics() {
+    let (config, system) = (Config::memory(), ActorSystem::new());
+    start_proxy(&system, &config).await.unwrap();
+    let client = ProxyClient::connect(&config).await.unwrap();
+    let mut ask = client.ask("actor", Nothing).retry();
+    let ended = (&mut ask).await;
+    assert!(matches!(ended, Err(AskError::ActorNotFound { .. })));
+    let _ = ask.await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn timeout_given_in_a_pause_before_a_repetition_shortens_the_wait() {
+    let client = ProxyClient::connect(&Config::memory()).await.unwrap(); // no process serves
+    let start = Instant::now();
+    let mut ask = client.ask("actor", Nothing).retry();
+    let pauses = tokio::time::timeout(5 * MS, &mut ask).await;
+    assert!(pauses.is_err());
+    let delivered = Delivered::No;
+    let ended = ask.timeout(MS).await;
+    assert_eq!(ended, Err(AskError::Timeout { delivered }));
+    assert!(start.elapsed() <= 8 * MS, "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn store_timeout_given_in_a_pause_before_a_repetition_shortens_the_wait() {
+    let client = ProxyClient::connect(&Config::memory().max_stream_len(1)).await;
+    let client = client.unwrap();
+    assert_eq!(client.tell("actor", Nothing).durable().await, Ok(()));
+    let start = Instant::now();
+    let mut ask = client.ask("actor", Nothing).durable().retry();
+    let pauses = tokio::time::timeout(5 * MS, &mut ask).await; // the stream is full
+    assert!(pauses.is_err());
+    let ended = ask.store_timeout(MS).await;
+    let is_unavailable = matches!(ended, Err(AskError::Unavailable { .. }));
+    assert!(is_unavailable, "{ended:?}");
+    assert!(start.elapsed() <= 8 * MS, "{:?}", start.elapsed());
 }

@@ -2,7 +2,7 @@
 
 use crate::bus::config::Config;
 use crate::bus::keys::Keys;
-use crate::bus::transport::Right;
+use crate::bus::keys::Right;
 
 /// The role that a Redis user is for: see [`Config::acl`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

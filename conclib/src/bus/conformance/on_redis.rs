@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::bus::config::Role;
-use crate::bus::transport::Right;
+use crate::bus::keys::Right;
 
 /// Time within which a failure must be known.
 const PROMPT: Duration = Duration::from_secs(1);
@@ -142,6 +142,8 @@ async fn redis_without_blmpop_is_supported() {
 async fn redis_without_blmpop_is_supported_for_operators() {
     let redis = OnRedis(TestRedis::start(&["--rename-command", "BLMPOP", ""]));
     operators::waiting_pop_hears_of_an_operator(&redis).await;
+    redis.0.command(&["FLUSHALL"]);
+    operators::rest_of_a_list_is_popped_along_with_the_inbox(&redis).await;
 }
 
 #[tokio::test]

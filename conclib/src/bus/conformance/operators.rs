@@ -1,7 +1,8 @@
 //! Requests of those who inspect and operate a process.
 
 use super::*;
-use crate::bus::transport::{OperatorTransport, Right};
+use crate::bus::keys::Right;
+use crate::bus::transport::OperatorTransport;
 
 async fn operator(bus: &dyn TestBus) -> (Arc<dyn OperatorTransport>, Receiver<Bytes>) {
     let (sender, receiver) = channel(64);
@@ -63,6 +64,36 @@ pub(super) async fn lists_of_operators_come_before_the_inbox(bus: &dyn TestBus) 
     assert_eq!(popped, (None, Vec::new()));
     let popped = pop_from(&*server, epoch, all, LONG).await;
     assert_eq!(popped, (Some(Right::Inspect), batch(&["look"])));
+}
+
+pub(super) async fn rest_of_a_list_is_popped_along_with_the_inbox(bus: &dyn TestBus) {
+    let server = server(bus).await;
+    let (client, _replies) = client(bus).await;
+    let (operator, _answers) = operator(bus).await;
+    let epoch = granted(&*server).await;
+    for text in ["1", "2", "3"] {
+        send(bus, &*operator, epoch, Right::Inspect, text).await;
+    }
+    let first = server.pop(epoch, Lists::All, 1, LONG).await.unwrap();
+    let taken = first.operator.unwrap();
+    assert!(first.frames.is_empty() && taken.may_have_more);
+    assert_eq!(taken.frames, batch(&["1"]));
+    client.enqueue(epoch, frames(&["a", "b"])).await.unwrap();
+    for (rest, requests) in [(Some(&["2", "3"][..]), "a"), (None, "b")] {
+        // The count is that of requests alone.
+        let lists = Lists::Rest(taken.right);
+        let popped = server.pop(epoch, lists, 1, Duration::ZERO).await.unwrap();
+        assert_eq!(popped.frames, batch(&[requests]));
+        assert_eq!(popped.owner, Ok(Some(epoch)));
+        assert!(
+            popped
+                .operator
+                .as_ref()
+                .is_none_or(|taken| !taken.may_have_more)
+        );
+        let frames = popped.operator.map(|taken| taken.frames);
+        assert_eq!(frames, rest.map(batch));
+    }
 }
 
 pub(super) async fn waiting_pop_hears_of_an_operator(bus: &dyn TestBus) {

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::bus::faults::{Faults, check};
-use crate::bus::keys::Keys;
+use crate::bus::keys::{Keys, Right};
 use crate::bus::transport::fleet::Members;
 use crate::bus::transport::{
-    Epoch, Frame, LeaseRecord, OperatorTransport, Right, ServerTime, TransportError,
+    Epoch, Frame, LeaseRecord, OperatorTransport, ServerTime, TransportError,
 };
 
 /// An operator's end that fails while the bus is cut. Answers meet no other fault.

@@ -60,6 +60,11 @@ impl FaultyServer {
 
 #[async_trait]
 impl ServerTransport for FaultyServer {
+    async fn prepare(&self) -> Result<(), TransportError> {
+        check(&self.faults)?;
+        self.inner.prepare().await
+    }
+
     async fn acquire(&self, claim: &LeaseClaim) -> Result<Acquired, TransportError> {
         check(&self.faults)?;
         self.closed.store(false, Ordering::Release);

@@ -4,39 +4,39 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
-use crate::bus::config::{Config, ConfigError, check_name};
+use crate::bus::config::{Config, check_name};
 use crate::bus::inspect::message::{
     Action, ActionOutcome, ActionRequest, ActorDetails, ActorQuery, Answer, Query, Refusal,
     VERSION, Versioned,
 };
 use crate::bus::keys::Keys;
 use crate::bus::open::{self, ConnectError};
-use crate::bus::protocol::{Kind, Request};
-use crate::bus::transport::fleet::MemberState;
-use crate::bus::transport::{Epoch, Frame, OperatorTransport, Right, ServerTime, TransportError};
-use crate::envelope::Attributes;
-use crate::error::{AskError, Delivered};
+use crate::bus::transport::OperatorTransport;
+use crate::error::Delivered;
 use crate::message::{decode, encode};
-use crate::reply::remote::{ClientId, Origin};
+use crate::reply::remote::ClientId;
 use crate::urn::Urn;
 
-use answers::{AnswerWait, PendingAnswers};
+pub use address::{MemberAddress, MemberStage};
+use answers::PendingAnswers;
+pub use error::InspectError;
+use error::{unavailable, unreadable};
+use exchange::Attempt;
 pub use fleet::{ActorOf, FleetActors, FromMember};
 use leases::KnownLeases;
 
+mod address;
 mod answers;
+mod error;
+mod exchange;
 mod fleet;
 mod leases;
 
 /// The most requests of one inspector that are under way: further ones wait for their turn.
 const MAX_IN_FLIGHT: usize = 16;
-
-/// The most tries of a request to a node whose lease term changes meanwhile.
-const MAX_TERMS: usize = 3;
 
 /// Inspects actor processes, and acts on those that allow it.
 ///
@@ -88,62 +88,6 @@ struct InspectorShared {
     permits: Semaphore,
 }
 
-/// A process that serves a node.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct MemberAddress {
-    /// The node that it serves: the name by which it is asked.
-    pub node: String,
-    /// The number of the member in its fleet; `None` without a fleet.
-    pub number: Option<u64>,
-    /// The stage of the member's life in its fleet; `None` without a fleet.
-    pub stage: Option<MemberStage>,
-}
-
-/// The stage of the life of a fleet's member.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum MemberStage {
-    /// It serves, and has names that it has not tried to list yet.
-    Listing,
-    /// It serves.
-    Serving,
-    /// It is about to stop: clients are to choose it no more.
-    Draining,
-    /// It has ended in good order.
-    Left,
-}
-
-impl MemberStage {
-    /// The name of the stage: `serving`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Listing => "listing",
-            Self::Serving => "serving",
-            Self::Draining => "draining",
-            Self::Left => "left",
-        }
-    }
-}
-
-impl fmt::Display for MemberStage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-impl From<MemberState> for MemberStage {
-    fn from(state: MemberState) -> Self {
-        match state {
-            MemberState::Listing => Self::Listing,
-            MemberState::Serving => Self::Serving,
-            MemberState::Draining => Self::Draining,
-            MemberState::Left => Self::Left,
-        }
-    }
-}
-
 /// The author of an action and the reason, for the log of the process that is acted on. Both texts are required; more
 /// than 256 bytes of either are not logged. They are not checked: Redis' users say who may act.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -163,73 +107,6 @@ impl Audit {
             reason: reason.into(),
         }
     }
-}
-
-/// The reason that a member has not answered.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum InspectError {
-    /// The node cannot have this name.
-    #[error(transparent)]
-    Node(#[from] ConfigError),
-    /// No process serves the node.
-    #[error("no actor system serves this node")]
-    NoResponder,
-    /// The member does not answer, or does not act, and says why. Nothing was changed.
-    #[error(transparent)]
-    Refused(#[from] Refusal),
-    /// The member has not answered by the deadline. Its version of conclib may be one without inspection, or its user of
-    /// Redis may lack the right to be asked.
-    #[error("the member has not answered in time")]
-    #[non_exhaustive]
-    Timeout {
-        /// The progress of the request: only [`Delivered::No`] says that an action was not executed.
-        delivered: Delivered,
-    },
-    /// The bus cannot be used, or refuses this user the request.
-    #[error("the bus refuses the request: {reason}")]
-    #[non_exhaustive]
-    Unavailable {
-        /// The cause, in words.
-        reason: String,
-        /// The progress of the request: only [`Delivered::No`] says that an action was not executed.
-        delivered: Delivered,
-    },
-    /// The member has refused the request for another reason.
-    #[error(transparent)]
-    Failed(AskError),
-    /// The answer cannot be read: the member's version is another one.
-    #[error("the answer cannot be read, since the member's version is another one: {reason}")]
-    #[non_exhaustive]
-    Unreadable {
-        /// The cause, in words.
-        reason: String,
-    },
-}
-
-impl InspectError {
-    /// True if an action that ended with this error was certainly not executed.
-    pub fn is_not_executed(&self) -> bool {
-        match self {
-            Self::Node(_) | Self::NoResponder | Self::Refused(_) => true,
-            Self::Timeout { delivered } | Self::Unavailable { delivered, .. } => {
-                *delivered == Delivered::No
-            }
-            Self::Failed(error) => error.is_retryable(),
-            Self::Unreadable { .. } => false,
-        }
-    }
-}
-
-/// A request on its way.
-struct Attempt<'a> {
-    node: &'a Keys,
-    name: &'static str,
-    right: Right,
-    contents: &'a [u8],
-    deadline: Instant,
-    /// The progress so far.
-    delivered: Delivered,
 }
 
 impl Inspector {
@@ -413,100 +290,6 @@ impl Inspector {
     }
 }
 
-impl InspectorShared {
-    /// Sends a request until it is answered. A member that has too many of them is asked again.
-    async fn exchange(&self, attempt: &mut Attempt<'_>) -> Result<Vec<u8>, InspectError> {
-        // Never closed.
-        let _permit = self.permits.acquire().await;
-        loop {
-            let error = match self.exchange_once(attempt).await? {
-                Ok(contents) => return Ok(contents.into()),
-                Err(error) => error,
-            };
-            attempt.delivered = Delivered::No;
-            match error {
-                AskError::Overloaded { retry_after } => {
-                    sleep(retry_after.max(Duration::from_millis(1))).await;
-                }
-                AskError::NoResponder => return Err(InspectError::NoResponder),
-                AskError::Timeout { delivered } => return Err(InspectError::Timeout { delivered }),
-                error => return Err(InspectError::Failed(error)),
-            }
-        }
-    }
-
-    async fn exchange_once(
-        &self,
-        attempt: &mut Attempt<'_>,
-    ) -> Result<Result<bytes::Bytes, AskError>, InspectError> {
-        for _ in 0..MAX_TERMS {
-            let Some((epoch, now)) = self.lease(attempt.node).await? else {
-                break;
-            };
-            let wait = self.answers.begin(epoch, attempt.node.node());
-            let frames = self.frames(attempt, &wait, now);
-            attempt.delivered = Delivered::Unknown;
-            let sent = self
-                .transport
-                .send(attempt.node, epoch, attempt.right, frames);
-            let seen = sent.await.map_err(|error| {
-                let delivered = match error {
-                    TransportError::Unknown(_) => Delivered::Unknown,
-                    _ => Delivered::No,
-                };
-                attempt.delivered = delivered;
-                unavailable(&error, delivered)
-            })?;
-            if seen.is_none_or(|seen| seen.epoch != epoch) {
-                attempt.delivered = Delivered::No; // no process takes requests of that term any more
-                self.leases.forget(attempt.node.node());
-                continue;
-            }
-            attempt.delivered = Delivered::Accepted;
-            return Ok(wait.answer().await);
-        }
-        Err(InspectError::NoResponder)
-    }
-
-    /// The epoch of a node and the time of the bus; `None` if no process serves the node.
-    async fn lease(&self, node: &Keys) -> Result<Option<(Epoch, ServerTime)>, InspectError> {
-        if let Some(known) = self.leases.get(node.node()) {
-            return Ok(Some(known));
-        }
-        let read = self.transport.lease(node).await;
-        let (lease, now) = read.map_err(|error| unavailable(&error, Delivered::No))?;
-        let Some(lease) = lease else { return Ok(None) };
-        self.leases.note(node.node(), lease.epoch, now);
-        Ok(Some((lease.epoch, now)))
-    }
-
-    /// The frame of a request, behind a confirmation of large answers that came in.
-    fn frames(&self, attempt: &Attempt<'_>, wait: &AnswerWait, now: ServerTime) -> Vec<Frame> {
-        let left = attempt.deadline.saturating_duration_since(Instant::now());
-        let left = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
-        let frame = |kind, id, name, contents: &[u8]| {
-            let request = Request {
-                kind,
-                origin: Origin {
-                    client: self.id,
-                    id,
-                },
-                urn: "",
-                message: name,
-                deadline: ServerTime(now.0.saturating_add(left)),
-                attributes: &Attributes::new(),
-                is_direct: false,
-                is_left_out: false,
-            };
-            Frame::from(request.encode(contents.to_vec()))
-        };
-        let confirmed = wait.take_unconfirmed();
-        let confirmation = confirmed.map(|bytes| frame(Kind::Confirm, bytes, "", &[]));
-        let request = frame(Kind::Ask, wait.id(), attempt.name, attempt.contents);
-        confirmation.into_iter().chain([request]).collect()
-    }
-}
-
 impl Drop for InspectorShared {
     fn drop(&mut self) {
         // Connections end when they are dropped; the entry of a bus in memory does as well.
@@ -521,14 +304,4 @@ impl fmt::Debug for Inspector {
             .field("is_in_fleet", &self.shared.is_in_fleet)
             .finish_non_exhaustive()
     }
-}
-
-fn unavailable(error: &TransportError, delivered: Delivered) -> InspectError {
-    let reason = error.to_string();
-    InspectError::Unavailable { reason, delivered }
-}
-
-fn unreadable(error: &crate::message::CodecError) -> InspectError {
-    let reason = error.to_string();
-    InspectError::Unreadable { reason }
 }

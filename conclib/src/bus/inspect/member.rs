@@ -14,10 +14,10 @@ use crate::bus::inspect::message::{
     ActionRequest, ActorQuery, ActorsQuery, Answer, FailuresQuery, LogQuery, MetricsQuery, Named,
     Query, Refusal, StatusQuery, TreeQuery, TypesQuery, WaitsQuery, read_query,
 };
+use crate::bus::keys::Right;
 use crate::bus::server::ProxyShared;
 use crate::bus::server::counters::count;
 use crate::bus::server::operator::{OperatorReply, OperatorRequest};
-use crate::bus::transport::Right;
 use crate::core::SystemCore;
 use crate::error::panics::catch_future;
 use crate::error::{AskError, Delivered};
@@ -31,6 +31,7 @@ use log_filter::LogFilter;
 mod actions;
 mod actor;
 mod aside;
+mod bound;
 mod cpu_share;
 mod lists;
 mod log_filter;
@@ -82,7 +83,7 @@ pub(crate) async fn answer_operators(shared: Arc<ProxyShared>, core: Weak<System
         if let Err(failure) = catch_future(member.handle(request)).await {
             error!(%failure, "answering an inspection panicked");
         }
-        member.share.rest().await;
+        shared.stop.run_until_cancelled(member.share.rest()).await;
     }
 }
 
@@ -125,14 +126,20 @@ impl Member {
             right,
             name,
             contents,
+            fence,
             reply,
         } = request;
+        if self.shared.stop.is_cancelled() {
+            return reply.refuse(AskError::NoResponder); // the lease is held until all requests are answered
+        }
         if reply.deadline() <= Instant::now() {
             let delivered = Delivered::No;
             return reply.refuse(AskError::Timeout { delivered });
         }
         let answered = match &*name {
             ActionRequest::NAME => match self.admit(right, &contents) {
+                // Another system may serve by now: not executed.
+                Ok(_) if !fence.is_open() => return reply.refuse(AskError::NoResponder),
                 Ok(action) => return self.act(action, reply),
                 Err(refusal) => {
                     if right == Right::Admin {
@@ -178,7 +185,12 @@ impl Member {
 
     /// The longest text of a page here, in bytes.
     fn max_page_bytes(&self) -> usize {
-        MAX_PAGE_BYTES.min(self.shared.config.max_message_size / 2)
+        MAX_PAGE_BYTES.min(self.max_answer_bytes())
+    }
+
+    /// The longest text of an answer that has no pages, in bytes.
+    fn max_answer_bytes(&self) -> usize {
+        self.shared.config.max_message_size / 2
     }
 }
 

@@ -1,20 +1,33 @@
 //! Peers of other versions, and floods.
 
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
+use serde::Serialize;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::time::Instant;
 
 use super::inspector::Inspector;
-use super::message::{ActorPage, MemberStatus, Named, Need, Query, Refusal, StatusQuery};
+use super::message::{
+    Action, ActorPage, FailuresQuery, LogQuery, MemberStatus, MetricsQuery, Named, Need, Query,
+    Refusal, StatusQuery, TypesQuery, WaitsQuery,
+};
 use super::*;
+use crate::bus::config::LogControl;
+use crate::bus::keys::{Keys, Right};
 use crate::bus::open::open_operator;
 use crate::bus::protocol::{Kind, Request, decode_reply};
-use crate::bus::transport::{Frame, OperatorTransport, ReplySink, Right};
+use crate::bus::proxy::Proxy;
+use crate::bus::transport::{Epoch, Frame, OperatorTransport, ReplySink, ServerTime};
+use crate::envelope::Attributes;
 use crate::error::AskErrorKind;
 use crate::message::{decode, encode};
 use crate::prelude::*;
 use crate::reply::remote::{ClientId, Origin};
+use crate::urn::Urn;
 
 /// A query of a peer of another version.
 macro_rules! strange {
@@ -154,11 +167,20 @@ struct Worker;
 #[message(response = u32)]
 struct Double(u32);
 
+#[derive(ActorMessage, Serialize, Deserialize)]
+#[message(response = usize)]
+struct Weigh(Vec<u8>);
+
 #[handlers]
 impl Worker {
     #[handler]
     fn double(&mut self, Double(n): Double) -> u32 {
         n * 2
+    }
+
+    #[handler]
+    fn weigh(&mut self, Weigh(contents): Weigh) -> usize {
+        contents.len()
     }
 }
 
@@ -168,14 +190,55 @@ async fn each_request_of_a_flood_is_answered_and_asks_go_on() {
     system.spawn(Worker).await.unwrap();
     let (operator, mut frames) = raw(&config).await;
     let keys = config.keys();
-    let (lease, now) = operator.lease(&keys).await.unwrap();
-    let epoch = lease.unwrap().epoch;
-    let contents = encode(&message::Versioned {
-        version: message::VERSION,
-        query: &StatusQuery::default(),
-    });
-    let contents = contents.unwrap();
-    let flood = (0..200).map(|id| {
+    send_flood(&*operator, &keys, 200).await;
+    let client = ProxyClient::connect(&config).await.unwrap();
+    assert_eq!(client.ask("worker", Double(4)).await, Ok(8));
+    let answered = end_of_flood(&mut frames, 200).await;
+    assert_eq!(answered, 16);
+}
+
+#[tokio::test(start_paused = true)]
+async fn flood_ends_soon_also_where_requests_are_large() {
+    let (system, config, _) = inspected().await;
+    system.spawn(Worker).await.unwrap();
+    let client = ProxyClient::connect(&config).await.unwrap();
+    // Pops take one frame each.
+    let weigh = || client.ask("worker", Weigh(vec![1; 1 << 20]));
+    for _ in 0..20 {
+        assert_eq!(weigh().await, Ok(1 << 20));
+    }
+    let (operator, mut frames) = raw(&config).await;
+    send_flood(&*operator, &config.keys(), 200).await;
+    let start = Instant::now();
+    assert_eq!(weigh().await, Ok(1 << 20));
+    assert!(start.elapsed() <= Duration::from_millis(5));
+    end_of_flood(&mut frames, 200).await;
+    assert!(start.elapsed() < Duration::from_secs(1));
+}
+
+/// Sends that many queries to the only node at once.
+async fn send_flood(operator: &dyn OperatorTransport, keys: &Keys, count: u64) {
+    let contents = versioned(&StatusQuery::default());
+    let (epoch, frame) = framed(operator, keys, "status", contents).await;
+    let flood = (0..count).map(frame).collect();
+    let sent = operator.send(keys, epoch, Right::Inspect, flood);
+    sent.await.unwrap();
+}
+
+fn versioned<Q: Serialize>(query: &Q) -> Vec<u8> {
+    let version = message::VERSION;
+    encode(&message::Versioned { version, query }).unwrap()
+}
+
+/// The epoch of the only node, and the frames of a request to it by their numbers.
+async fn framed(
+    operator: &dyn OperatorTransport,
+    keys: &Keys,
+    name: &'static str,
+    contents: Vec<u8>,
+) -> (Epoch, impl Fn(u64) -> Frame) {
+    let (lease, now) = operator.lease(keys).await.unwrap();
+    let frame = move |id| {
         let request = Request {
             kind: Kind::Ask,
             origin: Origin {
@@ -183,20 +246,21 @@ async fn each_request_of_a_flood_is_answered_and_asks_go_on() {
                 id,
             },
             urn: "",
-            message: "status",
-            deadline: crate::bus::transport::ServerTime(now.0 + 5_000),
-            attributes: &crate::envelope::Attributes::new(),
+            message: name,
+            deadline: ServerTime(now.0 + 20_000),
+            attributes: &Attributes::new(),
             is_direct: false,
             is_left_out: false,
         };
         Frame::from(request.encode(contents.clone()))
-    });
-    let sent = operator.send(&keys, epoch, Right::Inspect, flood.collect());
-    sent.await.unwrap();
-    let client = ProxyClient::connect(&config).await.unwrap();
-    assert_eq!(client.ask("worker", Double(4)).await, Ok(8));
+    };
+    (lease.unwrap().epoch, frame)
+}
+
+/// Awaits the ends of all queries of a flood; returns the number of those that were answered, and not refused.
+async fn end_of_flood(frames: &mut UnboundedReceiver<Bytes>, count: usize) -> usize {
     let (mut answered, mut refused) = (0, 0);
-    while answered + refused < 200 {
+    while answered + refused < count {
         let (_, answers) = decode_reply(&frames.recv().await.unwrap()).unwrap();
         for answer in answers {
             match answer.outcome {
@@ -208,5 +272,188 @@ async fn each_request_of_a_flood_is_answered_and_asks_go_on() {
             }
         }
     }
-    assert_eq!((answered, refused), (16, 184));
+    answered
+}
+
+#[derive(Actor)]
+struct Stuck;
+
+#[derive(ActorMessage, Serialize, Deserialize)]
+struct Hang;
+
+#[derive(ActorMessage, Serialize, Deserialize)]
+struct Fail;
+
+#[handlers]
+impl Stuck {
+    #[handler]
+    async fn hang(&mut self, _: Hang) {
+        std::future::pending::<()>().await;
+    }
+
+    #[handler]
+    fn fail(&mut self, _: Fail) {
+        panic!("{}", "x".repeat(400));
+    }
+}
+
+#[derive(Actor)]
+struct Waiting(ActorRef<Stuck>);
+
+#[derive(ActorMessage, Serialize, Deserialize)]
+struct Wait;
+
+#[handlers]
+impl Waiting {
+    #[handler]
+    async fn wait(&mut self, _: Wait) {
+        drop(self.0.ask(Hang).await);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_list_is_cut_by_bytes_and_says_so() {
+    let config = Config::memory().max_message_size(1_200); // pages have half of it
+    let system = ActorSystem::new();
+    start_proxy(&system, &config).await.unwrap();
+    let stuck = system.spawn(Stuck).urn("stuck").await.unwrap();
+    system.spawn(Worker).await.unwrap();
+    for number in 0..10 {
+        let urn = format!("{number}/{}", "long".repeat(50));
+        let waiting = system.spawn(Waiting(stuck.clone())).urn(urn).await.unwrap();
+        waiting.tell(Wait).await.unwrap();
+        let failing = system.spawn(Stuck).await.unwrap();
+        failing.ask(Fail).await.unwrap_err();
+        failing.stopped().await;
+    }
+    let inspector = Inspector::connect(&config).await.unwrap();
+    let waits = inspector.ask("main", &WaitsQuery::new()).await.unwrap();
+    assert!((1..5).contains(&waits.edges.len()), "{waits:?}");
+    assert_eq!(waits.edges.len() + waits.omitted, 10);
+    let types = inspector.ask("main", &TypesQuery::new()).await.unwrap();
+    assert!((1..3).contains(&types.types.len()), "{types:?}");
+    assert_eq!(types.types.len() + types.omitted, 3);
+    let metrics = inspector.ask("main", &MetricsQuery::default()).await;
+    let metrics = metrics.unwrap();
+    assert!((1..3).contains(&metrics.system.types.len()), "{metrics:?}");
+    assert_eq!(metrics.system.types.len() + metrics.omitted_types, 3);
+    let mut numbers = Vec::new();
+    let mut query = FailuresQuery::new();
+    loop {
+        let page = inspector.ask("main", &query).await.unwrap();
+        assert!(page.failures.len() < 3, "{page:?}");
+        if page.failures.is_empty() {
+            break;
+        }
+        numbers.extend(page.failures.iter().map(|failure| failure.number));
+        query = query.since(page.next);
+    }
+    assert!(numbers.into_iter().eq(0..10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn action_whose_frame_comes_again_is_executed_once() {
+    let config = Config::memory().allow_admin();
+    let system = ActorSystem::new();
+    let proxy = start_proxy(&system, &config).await.unwrap();
+    let (operator, mut answers) = raw(&config).await;
+    let keys = config.keys();
+    let contents = versioned(&message::ActionRequest {
+        action: Action::ResetLogFilter,
+        operator: "ann".to_owned(),
+        reason: "a test".to_owned(),
+    });
+    let (epoch, frame) = framed(&*operator, &keys, "action", contents).await;
+    for id in [5, 4, 5, 4] {
+        let sent = operator.send(&keys, epoch, Right::Admin, vec![frame(id)]);
+        sent.await.unwrap();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let mut answered = Vec::new();
+    while let Ok(frame) = answers.try_recv() {
+        let (_, all) = decode_reply(&frame).unwrap();
+        answered.extend(all.into_iter().map(|answer| answer.id));
+    }
+    assert_eq!(answered, [5, 4]);
+    let stats = proxy.stats().operators;
+    assert_eq!(stats.actions + stats.refused, 2);
+}
+
+/// A control of the log that keeps the answers of its process until it is released.
+struct Gate {
+    entered: Sender<()>,
+    released: Mutex<Receiver<()>>,
+}
+
+impl LogControl for Gate {
+    fn filter(&self) -> Option<String> {
+        let _ = self.entered.send(());
+        // Other tasks go on.
+        let _ = tokio::task::block_in_place(|| self.released.lock().recv());
+        None
+    }
+
+    fn set_filter(&self, _: &str) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// Has an inspection and the kill of an actor wait while another inspection is answered, until `end` has come; returns
+/// the outcomes of both.
+async fn waiting_requests(end: impl AsyncFn(&Proxy)) -> (bool, Result<(), InspectError>) {
+    let (entered, has_entered) = channel();
+    let (release, released) = channel();
+    let control = Gate {
+        entered,
+        released: Mutex::new(released),
+    };
+    let config = Config::memory().allow_admin().log_control(control);
+    let system = ActorSystem::new();
+    let worker = system.spawn(Worker).await.unwrap();
+    let proxy = start_proxy(&system, &config).await.unwrap();
+    let inspector = Inspector::connect(&config).await.unwrap();
+    let asker = inspector.clone();
+    let first = tokio::spawn(async move { asker.ask("main", &LogQuery::default()).await });
+    tokio::task::block_in_place(|| has_entered.recv()).unwrap();
+    let asker = inspector.clone();
+    let status = tokio::spawn(async move { asker.ask("main", &StatusQuery::default()).await });
+    let kill = tokio::spawn(async move {
+        let urn = Urn::new("worker").unwrap();
+        let (kill, audit) = (Action::Kill { urn }, Audit::new("ann", "a test"));
+        inspector.act("main", kill, &audit).await.map(drop)
+    });
+    while proxy.shared().operators.len() < 2 {
+        tokio::task::yield_now().await;
+    }
+    end(&proxy).await;
+    drop(release);
+    drop(first.await.unwrap());
+    let killed = kill.await.unwrap();
+    assert_eq!(killed.is_ok(), worker.is_stopped());
+    (status.await.unwrap().is_ok(), killed)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn action_is_not_executed_after_the_lease_is_lost() {
+    let (_, killed) = waiting_requests(async |proxy| {
+        let shared = proxy.shared();
+        shared.lose_lease(shared.epoch().unwrap(), "on purpose");
+    })
+    .await;
+    assert!(killed.is_err_and(|error| error.is_not_executed()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn stop_does_not_wait_for_the_answers_to_waiting_inspections() {
+    let (has_status, killed) = waiting_requests(async |proxy| {
+        proxy.shared().stop.cancel();
+    })
+    .await;
+    assert!(!has_status && killed.is_err_and(|error| error.is_not_executed()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn waiting_requests_are_executed_otherwise() {
+    let (has_status, killed) = waiting_requests(async |_| {}).await;
+    assert!(has_status && killed.is_ok());
 }

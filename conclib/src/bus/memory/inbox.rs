@@ -7,7 +7,8 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::bus::transport::{Frame, Lists, OperatorFrames, Right};
+use crate::bus::keys::Right;
+use crate::bus::transport::{Frame, Lists, OperatorFrames};
 
 /// Capacity of one inbox in bytes; a batch beyond it is refused, as Redis does when it is out of
 /// memory.
@@ -93,6 +94,12 @@ impl Inbox {
 
     /// Takes up to `count` frames, waiting up to `block` for the first one.
     pub(super) async fn pop(&self, lists: Lists, count: usize, block: Duration) -> TakenFrames {
+        if let Lists::Rest(right) = lists {
+            return TakenFrames {
+                frames: self.take(count),
+                operator: self.take_rest(right),
+            };
+        }
         if block.is_zero() {
             return TakenFrames {
                 frames: self.take(count),
@@ -106,7 +113,7 @@ impl Inbox {
             // A permit left behind by frames that were taken long ago costs one round here.
             let operator = match lists {
                 Lists::All => self.take_operator(count),
-                Lists::Inbox => None,
+                Lists::Inbox | Lists::Rest(_) => None,
             };
             let frames = match &operator {
                 None => self.take(count),
@@ -125,17 +132,13 @@ impl Inbox {
 
     fn take_operator(&self, count: usize) -> Option<OperatorFrames> {
         let mut queue = self.queue.lock();
-        [Right::Admin, Right::Inspect]
-            .into_iter()
-            .find_map(|right| {
-                let list = queue.list(right);
-                let count = count.min(list.len());
-                (count > 0).then(|| OperatorFrames {
-                    right,
-                    frames: list.drain(..count).collect(),
-                    cut: Vec::new(),
-                })
-            })
+        let mut rights = [Right::Admin, Right::Inspect].into_iter();
+        rights.find_map(|right| queue.take_operator(right, count))
+    }
+
+    /// Takes the rest of the list of a right.
+    fn take_rest(&self, right: Right) -> Option<OperatorFrames> {
+        self.queue.lock().take_operator(right, MAX_OPERATOR_FRAMES)
     }
 
     fn take(&self, count: usize) -> Vec<Bytes> {
@@ -152,6 +155,17 @@ impl Inbox {
 }
 
 impl Queue {
+    fn take_operator(&mut self, right: Right, count: usize) -> Option<OperatorFrames> {
+        let list = self.list(right);
+        let count = count.min(list.len());
+        (count > 0).then(|| OperatorFrames {
+            right,
+            frames: list.drain(..count).collect(),
+            cut: Vec::new(),
+            may_have_more: !list.is_empty(),
+        })
+    }
+
     fn list(&mut self, right: Right) -> &mut VecDeque<Bytes> {
         match right {
             Right::Admin => &mut self.admin,

@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 
-use crate::bus::keys::Keys;
+use crate::bus::keys::{Keys, Right};
 use crate::bus::memory::fleet::Fleet;
 use crate::bus::memory::{MemoryBus, Node, Subscriber, check_open};
 use crate::bus::transport::fleet::Members;
 use crate::bus::transport::{
-    Epoch, Frame, LeaseRecord, OperatorTransport, Right, ServerTime, TransportError,
+    Epoch, Frame, LeaseRecord, OperatorTransport, ServerTime, TransportError,
 };
 use crate::reply::remote::ClientId;
 

@@ -112,6 +112,10 @@ fn lease_of(claim: &LeaseClaim, epoch: Epoch) -> LeaseRecord {
 
 #[async_trait]
 impl ServerTransport for MemoryServer {
+    async fn prepare(&self) -> Result<(), TransportError> {
+        check_open(&self.closed)
+    }
+
     async fn acquire(&self, claim: &LeaseClaim) -> Result<Acquired, TransportError> {
         let now = self.bus.now();
         self.with_node(|node| {

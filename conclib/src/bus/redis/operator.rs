@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::bus::config::{Config, RedisAddress, Role};
-use crate::bus::keys::Keys;
+use crate::bus::keys::{Keys, Right};
 use crate::bus::link::health::Health;
 use crate::bus::redis::client::read_time;
 use crate::bus::redis::connection::Connection;
@@ -16,7 +16,7 @@ use crate::bus::redis::resp::{Driver, RedisReply, ReplyTimeout};
 use crate::bus::redis::{COMMAND, Unreachable, lease, start_check};
 use crate::bus::transport::fleet::Members;
 use crate::bus::transport::{
-    Epoch, Frame, LeaseRecord, OperatorTransport, ReplySink, Right, ServerTime, TransportError,
+    Epoch, Frame, LeaseRecord, OperatorTransport, ReplySink, ServerTime, TransportError,
 };
 use crate::reply::remote::ClientId;
 

@@ -7,12 +7,12 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::bus::keys::Keys;
+use crate::bus::keys::{Keys, Right};
 use crate::bus::redis::connection::Connection;
 use crate::bus::redis::lease;
-use crate::bus::redis::resp::{Driver, Link, RedisReply, ReplyTimeout};
+use crate::bus::redis::resp::{Commands, Driver, Link, RedisReply, ReplyTimeout};
 use crate::bus::transport::{
-    CutFrame, Epoch, Lists, OperatorFrames, Popped, Right, ServerNumber, TransportError,
+    CutFrame, Epoch, Lists, OperatorFrames, Popped, ServerNumber, TransportError,
 };
 
 /// Time beyond its block after which a pop times out, and its connection is given up. A connection
@@ -22,6 +22,9 @@ const POP_GRACE: Duration = Duration::from_secs(4);
 
 /// Time after which a user that may pop the inbox alone tries the lists beside it again.
 const RIGHTS_RETRY: Duration = Duration::from_secs(60);
+
+/// The most frames of the rest of a list beside the inbox that one pop takes.
+const MAX_REST: u64 = 512;
 
 /// The keys of the pops of one epoch.
 pub(super) struct PopKeys {
@@ -46,9 +49,17 @@ impl PopKeys {
         let all = [&self.admin, &self.inspect, &self.inbox];
         let skipped = match lists {
             Lists::All => 0,
-            Lists::Inbox => 2,
+            Lists::Inbox | Lists::Rest(_) => 2,
         };
         all.into_iter().skip(skipped).map(String::as_str)
+    }
+
+    /// The list of a right.
+    fn of_right(&self, right: Right) -> &str {
+        match right {
+            Right::Admin => &self.admin,
+            Right::Inspect => &self.inspect,
+        }
     }
 
     /// The right of the list at a key; `None` for the inbox.
@@ -78,6 +89,8 @@ pub(super) struct Pops {
 enum PopCommands {
     /// `LPOP` of the inbox, which does not wait.
     Now,
+    /// `LPOP` of the list of a right and of the inbox, which do not wait.
+    Rest(Right),
     /// `BLMPOP`, from Redis 7 on.
     Many(Lists),
     /// `BLPOP` for the first frame, and then `LPOP` of the inbox for the rest.
@@ -129,7 +142,9 @@ impl Pops {
                 self.lacks_blmpop.store(true, Ordering::Relaxed);
                 tracing::info!("this Redis does not know BLMPOP; using BLPOP and LPOP");
             }
-            PopCommands::Many(Lists::All) | PopCommands::OneAndMore(Lists::All)
+            PopCommands::Many(Lists::All)
+            | PopCommands::OneAndMore(Lists::All)
+            | PopCommands::Rest(_)
                 if refusal.starts_with("NOPERM") =>
             {
                 self.note_missing_rights(&refusal);
@@ -152,7 +167,9 @@ impl Pops {
             Lists::All if !self.include_operators() && !self.is_rights_retry() => Lists::Inbox,
             lists => lists,
         };
-        if block.is_zero() {
+        if let Lists::Rest(right) = lists {
+            PopCommands::Rest(right)
+        } else if block.is_zero() {
             PopCommands::Now
         } else if self.lacks_blmpop.load(Ordering::Relaxed) {
             PopCommands::OneAndMore(lists)
@@ -189,6 +206,71 @@ impl Pops {
     }
 }
 
+impl PopCommands {
+    /// Writes the commands, and a read of the lease behind them.
+    fn write(self, commands: &mut Commands<'_>, keys: &PopKeys, count: u64, block: Duration) {
+        let inbox = &keys.inbox;
+        match self {
+            Self::Now => {
+                commands.begin("LPOP", 2).text(inbox).number(count);
+            }
+            Self::Rest(right) => {
+                let list = keys.of_right(right);
+                commands.begin("LPOP", 2).text(list).number(MAX_REST);
+                commands.begin("LPOP", 2).text(inbox).number(count);
+            }
+            Self::Many(lists) => {
+                let lists = keys.of(lists);
+                commands.begin("BLMPOP", 5 + lists.len());
+                commands.text(&seconds(block)).number(lists.len() as u64);
+                for key in lists {
+                    commands.text(key);
+                }
+                commands.text("LEFT").text("COUNT").number(count);
+            }
+            Self::OneAndMore(lists) => {
+                let lists = keys.of(lists);
+                commands.begin("BLPOP", 1 + lists.len());
+                for key in lists {
+                    commands.text(key);
+                }
+                commands.text(&seconds(block));
+                if count > 1 {
+                    commands.begin("LPOP", 2).text(inbox).number(count - 1);
+                }
+            }
+        }
+        commands.begin("GET", 1).text(&keys.lease);
+    }
+
+    /// The list that the frames of the reply at this place come from.
+    fn popped_list(self, place: usize) -> PoppedList {
+        match (self, place) {
+            (Self::Many(_) | Self::OneAndMore(_), 0) => PoppedList::Named,
+            (Self::Rest(right), 0) => PoppedList::Operators(right),
+            _ => PoppedList::Inbox,
+        }
+    }
+
+    /// True if a list may have more than these frames of it.
+    fn may_leave(self, frames: usize, count: u64) -> bool {
+        match self {
+            Self::Many(_) => frames as u64 >= count,
+            Self::OneAndMore(_) => true,
+            Self::Now | Self::Rest(_) => false,
+        }
+    }
+}
+
+/// The list that a reply has frames of.
+#[derive(Clone, Copy)]
+enum PoppedList {
+    /// The reply has the key of its list before the frames.
+    Named,
+    Operators(Right),
+    Inbox,
+}
+
 /// The outcome of the commands of a pop.
 struct PopOutcome {
     popped: Popped,
@@ -210,34 +292,8 @@ async fn pop(
         block,
         grace: POP_GRACE,
     };
-    let inbox = &keys.inbox;
     let replies = link.exchange(timeout, |commands| {
-        match method {
-            PopCommands::Now => {
-                commands.begin("LPOP", 2).text(inbox).number(count);
-            }
-            PopCommands::Many(lists) => {
-                let lists = keys.of(lists);
-                commands.begin("BLMPOP", 5 + lists.len());
-                commands.text(&seconds(block)).number(lists.len() as u64);
-                for key in lists {
-                    commands.text(key);
-                }
-                commands.text("LEFT").text("COUNT").number(count);
-            }
-            PopCommands::OneAndMore(lists) => {
-                let lists = keys.of(lists);
-                commands.begin("BLPOP", 1 + lists.len());
-                for key in lists {
-                    commands.text(key);
-                }
-                commands.text(&seconds(block));
-                if count > 1 {
-                    commands.begin("LPOP", 2).text(inbox).number(count - 1);
-                }
-            }
-        }
-        commands.begin("GET", 1).text(&keys.lease);
+        method.write(commands, keys, count, block);
     });
     let mut replies = replies.await?;
     let owner = replies.pop().ok_or_else(|| link.unexpected())?;
@@ -251,28 +307,37 @@ async fn pop(
         match reply.accepted() {
             Err(TransportError::NotPermitted(reason)) if place == 0 => refusal = Some(reason),
             Ok(reply) => {
-                let has_key = place == 0 && !matches!(method, PopCommands::Now);
-                let keys = has_key.then_some(keys);
-                add_frames(reply, keys, &mut popped).ok_or_else(|| link.unexpected())?;
+                let added = add_frames(reply, method.popped_list(place), keys, &mut popped);
+                added.ok_or_else(|| link.unexpected())?;
             }
             // The frames before it are off the list and must not be lost; the next pop meets the
             // problem.
             Err(error) if !popped.is_empty() => {
-                tracing::debug!(%error, "popped a single request: LPOP failed");
+                tracing::debug!(%error, "popped fewer requests than there may be: LPOP failed");
             }
             Err(TransportError::NotPermitted(_)) if refusal.is_some() => {} // as the first one
             Err(error) => return Err(error),
         }
     }
+    if let Some(taken) = &mut popped.operator {
+        let frames = taken.frames.len() + taken.cut.len();
+        taken.may_have_more = method.may_leave(frames, count);
+    }
     Ok(PopOutcome { popped, refusal })
 }
 
-/// Adds the frames of a reply: in that to a blocking pop, they are behind the key of their list.
-fn add_frames(reply: RedisReply, keys: Option<&PopKeys>, popped: &mut Popped) -> Option<()> {
-    let (frames, right) = match (reply, keys) {
+/// Adds the frames of a reply.
+fn add_frames(
+    reply: RedisReply,
+    list: PoppedList,
+    keys: &PopKeys,
+    popped: &mut Popped,
+) -> Option<()> {
+    let (frames, right) = match (reply, list) {
         (RedisReply::Null, _) => return Some(()),
-        (reply, None) => (reply, None),
-        (reply, Some(keys)) => {
+        (reply, PoppedList::Inbox) => (reply, None),
+        (reply, PoppedList::Operators(right)) => (reply, Some(right)),
+        (reply, PoppedList::Named) => {
             let [key, frames] = <[RedisReply; 2]>::try_from(reply.into_array()?).ok()?;
             (frames, keys.right_of(&key.into_bytes()?))
         }
@@ -293,6 +358,7 @@ fn add_frames(reply: RedisReply, keys: Option<&PopKeys>, popped: &mut Popped) ->
                 right,
                 frames: whole,
                 cut,
+                may_have_more: false,
             });
         }
         None if popped.frames.is_empty() && popped.cut.is_empty() => {

@@ -254,13 +254,16 @@ impl RedisServer {
 
 #[async_trait]
 impl ServerTransport for RedisServer {
-    async fn acquire(&self, claim: &LeaseClaim) -> Result<Acquired, TransportError> {
-        // A connection that is dead, or may not pop, is not noticed while there are no pops: a lease
-        // would be held in vain.
-        if !self.pops.are_under_way() {
-            let publish = self.publish.link()?;
-            start_check::prove_serving(&self.pops, &publish, &self.keys).await?;
+    async fn prepare(&self) -> Result<(), TransportError> {
+        // A connection that is dead, or may not pop, is not noticed while there are no pops.
+        if self.pops.are_under_way() {
+            return Ok(());
         }
+        let publish = self.publish.link()?;
+        start_check::prove_serving(&self.pops, &publish, &self.keys).await
+    }
+
+    async fn acquire(&self, claim: &LeaseClaim) -> Result<Acquired, TransportError> {
         // Before the lease is taken: if the server changes from now on, requests are not executed.
         let server = self.pops.server()?;
         let attempt = self.attempts.fetch_add(1, Ordering::Relaxed);

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use crate::bus::config::{Config, Role};
-use crate::bus::keys::Keys;
+use crate::bus::keys::{Keys, Right};
 use crate::bus::redis::LEASE_COMMAND;
 use crate::bus::redis::endpoint::Endpoint;
 use crate::bus::redis::pops::{PopKeys, Pops};
 use crate::bus::redis::resp::{Commands, Link, RedisReply, ReplyTimeout};
-use crate::bus::transport::{Epoch, Lists, Right, TransportError};
+use crate::bus::transport::{Epoch, Lists, TransportError};
 use crate::reply::remote::ClientId;
 
 /// An epoch that no lease ever has: nothing is popped from its inbox.

@@ -8,6 +8,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::bus::link::RECONNECT_BACKOFF;
 use crate::bus::protocol::VERSION;
+use crate::bus::server::contested::ContestedTerms;
 use crate::bus::server::{ProxyEnd, ProxyShared};
 use crate::bus::transport::{
     Acquired, Epoch, FormerTerm, LeaseClaim, LeaseGrant, LeaseHolder, ServerNumber, TransportError,
@@ -39,6 +40,12 @@ impl OwnLease {
     fn ends(&self, epoch: Epoch) -> bool {
         self.former
             .is_some_and(|former| former.epoch == epoch && !former.was_released)
+    }
+
+    /// True if the term before it was that one, of this system, where leases are taken.
+    pub(super) fn follows_own(&self, epoch: Epoch) -> bool {
+        self.former
+            .is_some_and(|former| former.is_own && former.epoch == epoch)
     }
 }
 
@@ -239,6 +246,27 @@ impl ProxyShared {
         }
     }
 
+    /// Waits before the next term if those before it were contested, the last of which has begun at that time.
+    pub(super) async fn pause_if_contested(&self, terms: &mut ContestedTerms, begun: Instant) {
+        let denied_by = {
+            let current = self.current_term.borrow();
+            current.as_ref().and_then(|term| term.fence.denied_by())
+        };
+        let lease = self.config.lease_duration;
+        let Some(pause) = terms.end(begun.elapsed(), lease, denied_by) else {
+            return;
+        };
+        if pause.is_first {
+            error!(
+                node = %self.node,
+                "the Redis that requests are popped from does not know the lease that was taken: there may be two \
+                 primaries behind one address; no requests are taken, and the lease is taken again after pauses of \
+                 up to a minute"
+            );
+        }
+        self.pause(pause.duration).await;
+    }
+
     /// Waits, until the proxy is to stop, or the connections have changed: one that is back may be the
     /// one that was missing.
     async fn pause(&self, wait: Duration) {
@@ -249,6 +277,7 @@ impl ProxyShared {
     }
 
     async fn try_acquire(&self, before: Option<Epoch>) -> Result<Attempt, TransportError> {
+        self.transport.prepare().await?;
         let claim = LeaseClaim {
             before,
             ..self.claim()

@@ -21,8 +21,17 @@ pub(crate) struct Fence {
 struct FenceState {
     end: Instant,
     lease: LeaseState,
-    /// The bus itself has said that the lease is not this system's.
-    is_denied: bool,
+    /// Present if the bus itself has said that the lease is not this system's.
+    denied_by: Option<DeniedBy>,
+}
+
+/// The command by which the bus has said that a lease is not this system's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum DeniedBy {
+    /// A renewal, or another one that changes the lease.
+    Lease,
+    /// A pop, on a connection of its own: the lease may stand all the same where it was taken.
+    Pop,
 }
 
 /// The state of the lease.
@@ -64,7 +73,7 @@ impl Fence {
         let state = FenceState {
             end: sent + length - length / MARGIN,
             lease: LeaseState::Held,
-            is_denied: false,
+            denied_by: None,
         };
         Self {
             state: watch::Sender::new(state),
@@ -98,14 +107,28 @@ impl Fence {
     /// Records that the lease is lost, as the bus itself has said: it is there, and an attempt to take the
     /// lease again learns at once which system has it.
     pub(super) fn deny(&self, why: &str) {
+        self.lose_by(DeniedBy::Lease, why);
+    }
+
+    /// The same, as a pop has said.
+    pub(super) fn contest(&self, why: &str) {
+        self.lose_by(DeniedBy::Pop, why);
+    }
+
+    fn lose_by(&self, command: DeniedBy, why: &str) {
         self.state.send_if_modified(|state| {
             let is_first = state.is_held();
             if is_first {
                 state.lease = LeaseState::Lost(why.to_owned());
-                state.is_denied = true;
+                state.denied_by = Some(command);
             }
             is_first
         });
+    }
+
+    /// The command that has denied the lease, if one has.
+    pub(super) fn denied_by(&self) -> Option<DeniedBy> {
+        self.state.borrow().denied_by
     }
 
     /// The reason for which the lease is lost, if the bus has said so.
@@ -113,7 +136,7 @@ impl Fence {
         match &*self.state.borrow() {
             FenceState {
                 lease: LeaseState::Lost(why),
-                is_denied: true,
+                denied_by: Some(_),
                 ..
             } => Some(why.clone()),
             _ => None,
@@ -272,10 +295,11 @@ mod tests {
         denied.deny("taken");
         denied.lose("late");
         assert_eq!(denied.denial().as_deref(), Some("taken"));
+        assert_eq!(denied.denied_by(), Some(DeniedBy::Lease));
         assert_eq!(denied.lost().await, "taken");
         lost.lose("run out");
-        lost.deny("taken");
-        assert_eq!(lost.denial(), None);
+        lost.contest("taken");
+        assert_eq!((lost.denial(), lost.denied_by()), (None, None));
         assert_eq!(lost.lost().await, "run out");
     }
 }

@@ -9,9 +9,10 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::Instant;
 
+use crate::bus::keys::Right;
 use crate::bus::server::counters::{ProxyCounters, count};
+use crate::bus::server::fence::Fence;
 use crate::bus::server::tracker::RequestTracker;
-use crate::bus::transport::Right;
 use crate::error::AskError;
 use crate::reply::remote::{Origin, Outcome};
 
@@ -25,6 +26,8 @@ pub(crate) struct OperatorRequest {
     /// The name of the request.
     pub(crate) name: String,
     pub(crate) contents: Bytes,
+    /// The fence of the term that it was taken in: an action is executed only inside it.
+    pub(crate) fence: Arc<Fence>,
     pub(crate) reply: OperatorReply,
 }
 
@@ -109,6 +112,12 @@ impl OperatorQueue {
             Err(TrySendError::Full(request)) => request.reply.refuse(AskError::overloaded()),
             Err(TrySendError::Closed(request)) => request.reply.refuse(AskError::NoResponder),
         }
+    }
+
+    /// The number of requests that wait.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        MAX_WAITING - self.sender.capacity()
     }
 
     /// The receiving end; `None` if it was taken before.

@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep};
 use tracing::{debug, info, warn};
 
 use crate::bus::fleet::FencedSink;
+use crate::bus::keys::Right;
 use crate::bus::link::ewma::EwmaSize;
 use crate::bus::link::log_once::{Anomaly, LogOnce};
 use crate::bus::link::ordered::{BoxFuture, OrderedFutures};
@@ -25,11 +26,13 @@ use crate::bus::server::tracker::RequestTracker;
 use crate::bus::transport::{Epoch, Lists, Popped, ServerNumber, TransportError};
 use crate::time::backoff::Backoff;
 
+use operator::TakenActions;
+
 mod deliver;
 mod operator;
 
 /// Time for which a pop waits for a request.
-const POP_TIMEOUT: Duration = Duration::from_secs(2);
+pub(super) const POP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Time for which pops take from the inbox alone, after one that took from a list beside it.
 const OPERATOR_PAUSE: Duration = Duration::from_millis(50);
@@ -82,6 +85,10 @@ pub(super) struct RequestReceiver {
     /// The time up to which pops take from the inbox alone, after one that took from a list beside it: so those who
     /// inspect take little from the requests.
     operator_pause: Option<Instant>,
+    /// The right of a list beside the inbox of which a pop has left a rest: the next pop takes that, and from the inbox.
+    operator_rest: Option<Right>,
+    /// Recognizes actions that come again.
+    actions: TakenActions,
 }
 
 /// The treatment of the requests that come in.
@@ -117,6 +124,8 @@ impl RequestReceiver {
             dropped_tells: UrnLog::default(),
             frame_size: EwmaSize::expecting(POP_BYTES / MAX_POP_FRAMES),
             operator_pause: None,
+            operator_rest: None,
+            actions: TakenActions::default(),
         }
     }
 
@@ -307,6 +316,7 @@ impl RequestReceiver {
         };
         if let Some(taken) = operator {
             self.operator_pause = Some(Instant::now() + OPERATOR_PAUSE);
+            self.operator_rest = taken.may_have_more.then_some(taken.right);
             // An operator that finds no lease counts its action as not executed.
             let of_operators = if is_certain { of_these } else { Intake::Reject };
             self.handle_operator(taken, of_operators);
@@ -336,11 +346,11 @@ impl RequestReceiver {
                 self.fence.closed().await && self.fence.wait_open().await
             }
             Ok(None) => {
-                self.fence.deny("the bus does not know it any more");
+                self.fence.contest("the bus does not know it any more");
                 false
             }
             Ok(Some(_)) => {
-                self.fence.deny("another system has it");
+                self.fence.contest("another system has it");
                 false
             }
             Err(reason) => {
@@ -353,6 +363,9 @@ impl RequestReceiver {
     /// The lists of the next pop, and the time for which it waits.
     fn lists(&mut self, block: Duration) -> (Lists, Duration) {
         if let Some(end) = self.operator_pause {
+            if let Some(right) = self.operator_rest.take() {
+                return (Lists::Rest(right), Duration::ZERO);
+            }
             let left = end.saturating_duration_since(Instant::now());
             if !left.is_zero() {
                 return (Lists::Inbox, left.min(block));

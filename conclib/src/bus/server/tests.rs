@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::ActorSystem;
+use crate::bus::keys::Right;
 use crate::bus::link::health::ConnectionState;
 use crate::bus::protocol::{Kind, ReceivedAnswer, Request, decode_reply};
 use crate::bus::proxy::{Proxy, serve};
@@ -19,8 +20,9 @@ use crate::bus::server::renewer::RENEWALS;
 use crate::bus::transport::fleet::FleetMap;
 use crate::bus::transport::stream::{DeadLetterStore, StreamConsumer};
 use crate::bus::transport::{
-    Acquired, Backlog, CutFrame, Epoch, Frame, LEASE, LeaseClaim, LeaseGrant, LeaseHolder,
-    LeaseRecord, Lists, Popped, ServerNumber, ServerTime, TransportError,
+    Acquired, Backlog, CutFrame, Epoch, FormerTerm, Frame, LEASE, LeaseClaim, LeaseGrant,
+    LeaseHolder, LeaseRecord, Lists, OperatorFrames, Popped, ServerNumber, ServerTime,
+    TransportError,
 };
 use crate::envelope::Attributes;
 use crate::error::AskError;
@@ -39,6 +41,8 @@ type Published = (ClientId, u64, Result<Bytes, AskError>);
 enum Holder {
     LastGranted,
     None,
+    /// None where requests are popped, and the last granted one where leases are taken.
+    Contested,
     Another(Epoch),
     /// Reading the lease fails.
     Unknown,
@@ -46,6 +50,8 @@ enum Holder {
 
 struct Bus {
     start: Instant,
+    /// Duration of the preparation of an acquisition.
+    preparation: Duration,
     /// Duration of a renewal.
     renewal: Duration,
     /// Renewals fail at once.
@@ -66,6 +72,8 @@ struct Bus {
     /// A frame that comes in this long after the close.
     straggler: Option<(Duration, Bytes)>,
     inbox: Mutex<VecDeque<Bytes>>,
+    /// Frames that come before those of the inbox, of an operator.
+    actions: Mutex<Vec<Bytes>>,
     /// Larger frames are cut by pops.
     max_frame: usize,
     filled: Notify,
@@ -91,6 +99,7 @@ impl Bus {
     fn new() -> Self {
         Self {
             start: Instant::now(),
+            preparation: Duration::ZERO,
             renewal: Duration::ZERO,
             fails_to_renew: false,
             renewals: AtomicUsize::new(0),
@@ -102,6 +111,7 @@ impl Bus {
             fails_after_close: false,
             straggler: None,
             inbox: Mutex::default(),
+            actions: Mutex::default(),
             max_frame: usize::MAX,
             filled: Notify::new(),
             popping: AtomicUsize::new(0),
@@ -139,9 +149,17 @@ impl Bus {
                 });
             }
         }
+        let actions = std::mem::take(&mut *self.actions.lock());
+        let operator = (!actions.is_empty()).then(|| OperatorFrames {
+            right: Right::Admin,
+            frames: actions,
+            cut: Vec::new(),
+            may_have_more: false,
+        });
         Popped {
             frames,
             cut,
+            operator,
             server: self.server(),
             ..Popped::nothing(owner)
         }
@@ -181,15 +199,29 @@ fn ask(client: u16, id: u64) -> Bytes {
 
 /// The same with contents.
 fn ask_with(client: u16, id: u64, contents: Vec<u8>) -> Bytes {
+    ask_by(client, id, ServerTime(u64::MAX), contents)
+}
+
+/// The same with a deadline.
+fn ask_by(client: u16, id: u64, deadline: ServerTime, contents: Vec<u8>) -> Bytes {
+    encoded("missing", client, id, deadline, contents)
+}
+
+/// An ask for the actor with this URN.
+fn ask_to(urn: &str, client: u16, id: u64, contents: Vec<u8>) -> Bytes {
+    encoded(urn, client, id, ServerTime(u64::MAX), contents)
+}
+
+fn encoded(urn: &str, client: u16, id: u64, deadline: ServerTime, contents: Vec<u8>) -> Bytes {
     let mut bytes = [0; 16];
     bytes[..2].copy_from_slice(&client.to_le_bytes());
     let client = ClientId(bytes);
     Request {
         kind: Kind::Ask,
         origin: Origin { client, id },
-        urn: "missing",
+        urn,
         message: "M",
-        deadline: ServerTime(u64::MAX),
+        deadline,
         attributes: &Attributes::new(),
         is_direct: false,
         is_left_out: false,
@@ -199,6 +231,11 @@ fn ask_with(client: u16, id: u64, contents: Vec<u8>) -> Bytes {
 
 #[async_trait]
 impl ServerTransport for Bus {
+    async fn prepare(&self) -> Result<(), TransportError> {
+        sleep(self.preparation).await;
+        Ok(())
+    }
+
     async fn acquire(&self, claim: &LeaseClaim) -> Result<Acquired, TransportError> {
         if self.epoch.load(SeqCst) > 0 {
             sleep(MS).await; // so that the loss of the lease is seen
@@ -217,10 +254,19 @@ impl ServerTransport for Bus {
                 is_successor: !claim.instance.is_empty(),
             }));
         }
-        *self.holder.lock() = Holder::LastGranted;
-        let epoch = Epoch(self.epoch.fetch_add(1, SeqCst) + 1);
+        let mut holder = self.holder.lock();
+        let is_contested = matches!(*holder, Holder::Contested);
+        if !is_contested {
+            *holder = Holder::LastGranted;
+        }
+        let before = self.epoch.fetch_add(1, SeqCst);
+        let epoch = Epoch(before + 1);
         let now = self.now();
-        let former = None;
+        let former = is_contested.then_some(FormerTerm {
+            epoch: Epoch(before),
+            is_own: true,
+            was_released: false,
+        });
         Ok(Acquired::Granted(LeaseGrant {
             epoch,
             now,
@@ -265,7 +311,7 @@ impl ServerTransport for Bus {
         }
         Ok(matches!(
             *self.holder.lock(),
-            Holder::LastGranted | Holder::Unknown
+            Holder::LastGranted | Holder::Contested | Holder::Unknown
         ))
     }
 
@@ -309,7 +355,7 @@ impl ServerTransport for Bus {
             if !frames.is_empty() || Instant::now() >= end {
                 let owner = match *self.holder.lock() {
                     Holder::LastGranted => Ok(Some(epoch)),
-                    Holder::None => Ok(None),
+                    Holder::None | Holder::Contested => Ok(None),
                     Holder::Another(epoch) => Ok(Some(epoch)),
                     Holder::Unknown => Err(broken()),
                 };
@@ -393,6 +439,26 @@ async fn requests_of_another_server_are_refused_and_the_next_epoch_begins() {
     assert!(outcomes.eq(expected), "{published:?}");
     assert_eq!(*bus.unexecuted.lock(), [2]);
     assert_eq!(bus.epoch.load(SeqCst), 2);
+}
+
+/// Redis was set back to the data from before the pop of the first one.
+#[tokio::test(start_paused = true)]
+async fn actions_of_another_server_are_refused() {
+    let (bus, _system, proxy) = Bus::new().serve().await;
+    sleep(10 * MS).await;
+    bus.server.store(1, SeqCst);
+    bus.actions.lock().push(ask(1, 1));
+    bus.push(ask(2, 2)); // ends the pop
+    sleep(100 * MS).await;
+    let mut outcomes: Vec<_> = bus.published.lock().clone();
+    outcomes.sort_by_key(|(_, id, _)| *id);
+    let outcomes = outcomes.into_iter().map(|(_, id, outcome)| (id, outcome));
+    let refused = [1, 2].map(|id| (id, Err(AskError::NoResponder)));
+    assert!(outcomes.eq(refused));
+    assert_eq!(
+        (proxy.stats().operators.actions, bus.epoch.load(SeqCst)),
+        (0, 2)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -664,4 +730,49 @@ async fn system_forgets_proxies_that_have_ended() {
         proxy.shutdown().await;
     }
     assert_eq!(system.core().services(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn contested_leases_are_taken_less_and_less_often() {
+    let (bus, _system, proxy) = Bus::new().serve().await;
+    *bus.holder.lock() = Holder::Contested;
+    sleep(Duration::from_secs(300)).await;
+    let terms = bus.epoch.load(SeqCst);
+    assert!((5..=12).contains(&terms), "{terms}");
+    // One primary is left.
+    *bus.holder.lock() = Holder::LastGranted;
+    sleep(Duration::from_secs(63)).await;
+    bus.push(ask(1, 7));
+    sleep(10 * MS).await;
+    let served = bus.published.lock().last().cloned();
+    assert!(
+        matches!(served, Some((_, 7, Err(AskError::ActorNotFound { .. })))),
+        "{served:?}"
+    );
+    // A stop does not wait for the pause.
+    *bus.holder.lock() = Holder::Contested;
+    sleep(Duration::from_secs(100)).await;
+    let start = Instant::now();
+    proxy.shutdown().await;
+    assert!(
+        start.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        start.elapsed()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn clock_of_the_bus_is_read_without_the_preparation_of_an_acquisition() {
+    let bus = Bus {
+        preparation: 400 * MS,
+        ..Bus::new()
+    };
+    let (bus, _system, _proxy) = bus.serve().await;
+    let deadline = ServerTime(bus.now().0 + 100);
+    bus.push(ask_by(1, 7, deadline, Vec::new()));
+    sleep(10 * MS).await;
+    let published = bus.published.lock().clone();
+    let [(_, 7, Err(AskError::ActorNotFound { .. }))] = &published[..] else {
+        panic!("{published:?}")
+    };
 }

@@ -4,18 +4,9 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::bus::keys::Keys;
+use crate::bus::keys::{Keys, Right};
 use crate::bus::transport::fleet::Members;
 use crate::bus::transport::{CutFrame, Epoch, Frame, LeaseRecord, ServerTime, TransportError};
-
-/// A right that clients do not have. The bus lets only users with that right write into its list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Right {
-    /// Sees the state of a process, and changes nothing.
-    Inspect,
-    /// Acts on a process.
-    Admin,
-}
 
 /// The lists that a pop takes frames from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +15,8 @@ pub(crate) enum Lists {
     All,
     /// The inbox alone.
     Inbox,
+    /// The list of a right and the inbox as well, both as they are now.
+    Rest(Right),
 }
 
 /// Frames that were taken off a list beside the inbox.
@@ -34,6 +27,8 @@ pub(crate) struct OperatorFrames {
     pub(crate) frames: Vec<Bytes>,
     /// Frames for which there was no room: they can only be refused.
     pub(crate) cut: Vec<CutFrame>,
+    /// The list may have further ones, which a pop of its [rest](Lists::Rest) takes.
+    pub(crate) may_have_more: bool,
 }
 
 /// The bus as the end of an operator sees it. Answers come to the sink that the end was opened with.

@@ -145,6 +145,10 @@ pub(crate) struct Backlog {
 /// The bus as the actor system's end sees it.
 #[async_trait]
 pub(crate) trait ServerTransport: Send + Sync {
+    /// Makes sure that requests could be taken: a lease would be held in vain otherwise. Comes before
+    /// [`acquire`](Self::acquire), whose duration is that of one command: clocks are compared by it.
+    async fn prepare(&self) -> Result<(), TransportError>;
+
     /// Takes the lease of the node if it is free, if an earlier call of this transport whose reply was
     /// lost has taken it, or if an older process of the same instance has it. The bus chooses the
     /// epoch, greater than any before. A process is as old as its first call.
@@ -188,7 +192,7 @@ pub(crate) trait ServerTransport: Send + Sync {
     async fn wake(&self, epoch: Epoch, wake: Bytes) -> Result<(), TransportError>;
 
     /// Takes up to `count` frames off one of the lists, waiting up to `block` for the first one; a `block`
-    /// of zero does not wait, and takes from the inbox alone. Then reads the owner of the lease: of one that serves, as clients see it.
+    /// of zero does not wait, and takes from the inbox alone, except for the [rest](Lists::Rest) of another list. Then reads the owner of the lease: of one that serves, as clients see it.
     ///
     /// # Cancel safety
     ///

@@ -1,6 +1,7 @@
 use std::iter;
 
 use super::*;
+use crate::bus::protocol::ReceivedRefusal;
 
 const EPOCH: Epoch = Epoch(7);
 

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::actor::any::AnyActor;
+use crate::bus::inspect::member::bound::cut_page;
 use crate::bus::inspect::member::{Answers, Member};
 use crate::bus::inspect::message::{
     ActorDetails, ActorQuery, MAX_PAGE, Refusal, WaitEdge, WaitGraph, WaitKind, WaitsFor,
@@ -116,15 +117,19 @@ fn waits(actor: &dyn AnyActor) -> Vec<WaitsFor> {
 impl Answers<WaitsQuery> for Member {
     async fn answer(&mut self, query: WaitsQuery) -> Result<WaitGraph, Refusal> {
         let core = self.core()?;
-        let edges = self
-            .share
-            .measure_many(core.registry.len(), move || all_edges(&core));
-        let mut edges = edges.await?;
-        edges.sort_by(|a, b| b.running.cmp(&a.running).then_with(|| a.from.cmp(&b.from)));
+        let (actors, max_bytes) = (core.registry.len(), self.max_page_bytes());
         let limit = query.limit.clamp(1, MAX_PAGE);
-        let omitted = edges.len().saturating_sub(limit);
-        edges.truncate(limit);
-        Ok(WaitGraph { edges, omitted })
+        let graph = move || wait_graph(&core, limit, max_bytes);
+        self.share.measure_many(actors, graph).await
+    }
+}
+
+fn wait_graph(core: &SystemCore, limit: usize, max_bytes: usize) -> WaitGraph {
+    let mut edges = all_edges(core);
+    edges.sort_by(|a, b| b.running.cmp(&a.running).then_with(|| a.from.cmp(&b.from)));
+    WaitGraph {
+        omitted: cut_page(&mut edges, limit, max_bytes),
+        edges,
     }
 }
 

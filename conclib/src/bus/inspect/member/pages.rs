@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::actor::ActorSnapshot;
 use crate::actor::stats::Phase;
+use crate::bus::inspect::member::bound::cut_page;
 use crate::bus::inspect::member::lists::ActorList;
 use crate::bus::inspect::member::{Answers, Member};
 use crate::bus::inspect::message::{
@@ -97,21 +98,18 @@ impl Answers<TypesQuery> for Member {
     async fn answer(&mut self, query: TypesQuery) -> Result<TypePage, Refusal> {
         query.filter.check()?;
         let list = self.list(None).await?;
-        let actors = list.actors.len();
-        self.share
-            .measure_many(actors, move || types(&list, &query))
-            .await
+        let (actors, max_bytes) = (list.actors.len(), self.max_page_bytes());
+        let types = move || types(&list, &query, max_bytes);
+        self.share.measure_many(actors, types).await
     }
 }
 
-fn types(list: &ActorList, query: &TypesQuery) -> TypePage {
+fn types(list: &ActorList, query: &TypesQuery, max_bytes: usize) -> TypePage {
     let mut types = summaries(&list.actors, &query.filter);
     types.sort_unstable_by(|a, b| query.sort.compare_types(a, b));
-    let omitted = types.len().saturating_sub(MAX_PAGE);
-    types.truncate(MAX_PAGE);
     TypePage {
+        omitted: cut_page(&mut types, MAX_PAGE, max_bytes),
         types,
-        omitted,
         age: list.age(),
     }
 }

@@ -2,6 +2,7 @@
 
 use tokio::time::Instant;
 
+use crate::bus::inspect::member::bound::cut_page;
 use crate::bus::inspect::member::lists::FRESH;
 use crate::bus::inspect::member::{Answers, Member};
 use crate::bus::inspect::message::{
@@ -54,7 +55,10 @@ impl Answers<FailuresQuery> for Member {
         let wanted = failures
             .into_iter()
             .filter(|failure| failure.number >= since);
-        let failures: Vec<_> = wanted.take(query.limit.clamp(1, MAX_PAGE)).collect();
+        let mut failures: Vec<_> = wanted.collect();
+        let (limit, max_bytes) = (query.limit.clamp(1, MAX_PAGE), self.max_page_bytes());
+        self.share
+            .measure(|| cut_page(&mut failures, limit, max_bytes));
         Ok(FailurePage {
             next: failures.last().map_or(newest, |failure| failure.number + 1),
             lost: oldest.saturating_sub(since),
@@ -77,8 +81,10 @@ impl Answers<MetricsQuery> for Member {
             (now, self.share.measure_many(actors, read).await?)
         };
         self.metrics = Some((read, system.clone()));
-        let omitted_types = system.types.len().saturating_sub(MAX_PAGE);
-        system.types.truncate(MAX_PAGE);
+        // More than a page: an exporter needs all types, and there are no further pages of them.
+        let (types, max_bytes) = (&mut system.types, self.max_answer_bytes());
+        let cut = || cut_page(types, MAX_PAGE, max_bytes);
+        let omitted_types = self.share.measure(cut);
         Ok(MemberMetrics {
             system,
             omitted_types,

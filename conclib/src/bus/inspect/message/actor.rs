@@ -71,7 +71,7 @@ pub struct ActorPage {
 #[serde(default)]
 #[non_exhaustive]
 pub struct TypePage {
-    /// The types, up to [`MAX_PAGE`](super::MAX_PAGE) of them.
+    /// The types, up to [`MAX_PAGE`](super::MAX_PAGE) of them, and fewer if their names are long.
     pub types: Vec<TypeSummary>,
     /// The number of further types.
     pub omitted: usize,
@@ -204,7 +204,7 @@ impl fmt::Display for WaitKind {
 #[serde(default)]
 #[non_exhaustive]
 pub struct WaitGraph {
-    /// The waits, those of the longest running handlers first.
+    /// The waits, those of the longest running handlers first: fewer than were asked for if their URNs are long.
     pub edges: Vec<WaitEdge>,
     /// The number of further waits.
     pub omitted: usize,

@@ -78,7 +78,7 @@ pub struct MemberConfig {
 #[serde(default)]
 #[non_exhaustive]
 pub struct FailurePage {
-    /// The failures, the oldest first.
+    /// The failures, the oldest first. A page may be shorter although others follow.
     pub failures: Vec<FailureRecord>,
     /// The number to ask for next: one more than that of the last failure here.
     pub next: u64,
@@ -91,7 +91,8 @@ pub struct FailurePage {
 #[serde(default)]
 #[non_exhaustive]
 pub struct MemberMetrics {
-    /// Those of its actors, by type: up to [`MAX_PAGE`](super::MAX_PAGE) types.
+    /// Those of its actors, by type: up to [`MAX_PAGE`](super::MAX_PAGE) types, and fewer if their counters are longer
+    /// than half of [`max_message_size`](MemberConfig::max_message_size).
     pub system: SystemMetrics,
     /// The number of further types.
     pub omitted_types: usize,

@@ -27,7 +27,7 @@ pub(crate) mod sealed {
     use serde::Serialize;
     use serde::de::DeserializeOwned;
 
-    use crate::bus::transport::Right;
+    use crate::bus::keys::Right;
 
     /// The name of a query on the bus.
     pub trait Named: Serialize + DeserializeOwned + Send + Sync {

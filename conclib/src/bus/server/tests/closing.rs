@@ -165,6 +165,51 @@ async fn lease_that_another_takes_meanwhile_ends_the_requests_that_none_has_begu
     assert!(!bus.released.load(SeqCst) && bus.closed.load(SeqCst));
 }
 
+/// Forwards each message to an actor that is slow.
+#[derive(Actor)]
+struct Front {
+    slow: Recipient<Handle>,
+}
+
+#[handlers]
+impl Front {
+    #[handler]
+    async fn handle(&mut self, message: Handle, reply: Reply<()>) {
+        self.slow.forward(message, reply).await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn request_that_was_forwarded_when_the_lease_is_revoked_has_begun() {
+    let (bus, system, proxy) = Bus::new().serve().await;
+    let slow = Slow {
+        bus: bus.clone(),
+        handling: 5 * SECOND,
+        stopping: MS,
+    };
+    let slow = system.spawn(slow).urn("slow").await.unwrap();
+    let slow = slow.recipient();
+    system.spawn(Front { slow }).urn("missing").await.unwrap();
+    for id in [1, 2] {
+        bus.push(ask_with(1, id, contents()));
+    }
+    sleep(10 * MS).await; // the first is handled, and the second waits behind it
+    bus.push(ask_to("slow", 1, 3, contents()));
+    sleep(10 * MS).await;
+    *bus.holder.lock() = Holder::Another(Epoch(9));
+    assert_eq!(proxy.stopped().await, ProxyEnd::LeaseLost);
+    assert!(proxy.shared.is_revoked());
+    sleep(20 * SECOND).await;
+    let outcomes = bus.outcomes();
+    // A handler had begun both, so that `NoResponder` would be wrong.
+    assert_eq!(handled(&outcomes), [1, 2]);
+    assert_eq!(outcomes.len(), 3);
+    assert!(
+        outcomes.contains(&(3, Err(AskError::NoResponder))),
+        "{outcomes:?}"
+    );
+}
+
 #[tokio::test(start_paused = true)]
 async fn lease_that_cannot_be_closed_yet_is_held_all_the_same() {
     let bus = Bus {

@@ -72,6 +72,10 @@ pub(super) struct Bus {
 
 #[async_trait]
 impl ServerTransport for Bus {
+    async fn prepare(&self) -> Result<(), TransportError> {
+        self.inner.prepare().await
+    }
+
     async fn acquire(&self, claim: &LeaseClaim) -> Result<Acquired, TransportError> {
         sleep(Duration::from_millis(10)).await; // so that the test sees the loss
         self.inner.acquire(claim).await
