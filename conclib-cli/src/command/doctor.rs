@@ -1,4 +1,6 @@
 //! `doctor`: what is wrong, and what to do about it.
+//!
+//! - [`schemas`]: messages whose types differ between members, or that did not decode
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -15,6 +17,8 @@ use crate::command::status::{Thresholds, not_served};
 use crate::exit::{Exit, Failure};
 use crate::output::{self, Level, Output, age};
 
+mod schemas;
+
 /// The age of a message at which its actor may be stuck.
 const OLD_MESSAGE: Duration = Duration::from_secs(30);
 
@@ -27,7 +31,7 @@ const MAX_DEAD_LETTERS: u64 = 100_000;
 /// The difference of clocks at which ages are wrong that people read, in seconds.
 const CLOCK_OFFSET: u64 = 2;
 
-/// Check Redis, the leases, the queues and the rights, and say what to do
+/// Check Redis, the leases, the queues, the rights and the schemas of messages, and say what to do
 ///
 /// Exits with 0 if nothing is in the way, whatever it warns of; with 3 if Redis or the actor system does not serve,
 /// with 7 beyond --max-oldest, and with 8 if the user of Redis may neither ask nor look.
@@ -45,6 +49,9 @@ struct Finding {
     text: String,
     #[serde(skip_serializing_if = "str::is_empty")]
     advice: String,
+    /// The message that it is about, if it is about one.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    skew: Option<schemas::Skew>,
 }
 
 /// The findings in their order.
@@ -58,7 +65,16 @@ impl Findings {
             check,
             text: text.into(),
             advice: advice.to_owned(),
+            skew: None,
         });
+    }
+
+    /// A warning about the types of a message.
+    fn skew(&mut self, skew: schemas::Skew, text: String, advice: &str) {
+        self.warn("schemas", text, advice);
+        if let Some(finding) = self.0.last_mut() {
+            finding.skew = Some(skew);
+        }
     }
 
     fn ok(&mut self, check: &'static str, text: impl Into<String>) {
@@ -202,6 +218,8 @@ async fn examine_answers(config: &Config, findings: &mut Findings) {
             format!("{count} processes answer, conclib {text}"),
         );
     }
+    let answered: Vec<_> = answers.answered.into_iter().map(|(node, _)| node).collect();
+    schemas::examine(&inspector, &answered, findings).await;
     examine_ages(&inspector, findings).await;
 }
 
@@ -427,7 +445,7 @@ fn report(output: Output, findings: &Findings) -> Result<(), Failure> {
     }
     for finding in findings {
         let level = output.level(finding.level);
-        let text = output::printable(&finding.text);
+        let text = output::printable(&finding.text).replace('\n', "\n                   ");
         output.line(&format!("{level} {:<12} {text}", finding.check))?;
         if !finding.advice.is_empty() {
             output.line(&format!("      {:<12} try: {}", "", finding.advice))?;

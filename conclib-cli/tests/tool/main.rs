@@ -7,4 +7,5 @@ mod dead_letters;
 mod inspections;
 mod looks;
 mod refusals;
+mod schemas;
 mod support;
