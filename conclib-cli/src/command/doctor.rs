@@ -1,5 +1,6 @@
 //! `doctor`: what is wrong, and what to do about it.
 //!
+//! - [`server`]: Redis itself
 //! - [`schemas`]: messages whose types differ between members, or that did not decode
 
 use std::collections::BTreeSet;
@@ -7,7 +8,7 @@ use std::time::Duration;
 
 use clap::Args;
 use conclib::inspect::{ActorsQuery, Inspector, MemberStage, StatusQuery};
-use conclib::monitor::{BusMonitor, ServerStatus};
+use conclib::monitor::BusMonitor;
 use conclib::{Config, ProxyClient};
 use serde::Serialize;
 
@@ -18,6 +19,7 @@ use crate::exit::{Exit, Failure};
 use crate::output::{self, Level, Output, age};
 
 mod schemas;
+mod server;
 
 /// The age of a message at which its actor may be stuck.
 const OLD_MESSAGE: Duration = Duration::from_secs(30);
@@ -105,7 +107,8 @@ impl Doctor {
 
     async fn examine(self, config: &Config, findings: &mut Findings) -> Result<(), Failure> {
         let monitor = BusMonitor::connect(config).await?;
-        let facts = Facts::read(config, &monitor).await?;
+        let mut facts = Facts::read(config, &monitor).await?;
+        let asked = self.thresholds.ask(config, &mut facts).await;
         if let Some(trip) = facts.round_trip {
             findings.ok(
                 "redis",
@@ -120,9 +123,9 @@ impl Doctor {
             }
         }
         if let Some(server) = &facts.server {
-            examine_server(server, findings);
+            server::examine(server, findings);
         }
-        examine_members(&facts, findings);
+        examine_members(&facts, &monitor, findings).await;
         for node in &facts.nodes {
             examine_node(node, findings);
         }
@@ -147,6 +150,7 @@ impl Doctor {
             ),
             Err(failure) => return Err(failure),
         }
+        asked?;
         self.thresholds.check(&facts)
     }
 }
@@ -245,96 +249,22 @@ async fn examine_ages(inspector: &Inspector, findings: &mut Findings) {
     }
 }
 
-fn examine_server(server: &ServerStatus, findings: &mut Findings) {
-    let version = format!("{} {}", server.kind, server.version);
-    let major = server
-        .version
-        .split('.')
-        .next()
-        .and_then(|major| major.parse::<u32>().ok());
-    if major.is_some_and(|major| major < 7) {
-        findings.warn(
-            "version",
-            format!("{version} is old"),
-            "use Redis 7 or Valkey: the rules of `conclib acl` need selectors",
-        );
-    } else {
-        findings.ok("version", version);
-    }
-    if !server.is_primary {
-        findings.error(
-            "role",
-            "this Redis is a replica, and takes no writes",
-            "connect to the primary, or by Sentinels: redis-sentinel://…",
-        );
-    }
-    examine_memory(server, findings);
-    match (server.append_only, server.snapshots) {
-        (true, _) => findings.ok("persistence", "appendonly yes"),
-        (false, Some(true)) => findings.warn(
-            "persistence",
-            "snapshots only: durable messages since the last one are lost when Redis ends",
-            "set `appendonly yes`, if durable messages are used",
-        ),
-        (false, Some(false)) => findings.warn(
-            "persistence",
-            "none: durable messages are lost when Redis ends",
-            "set `appendonly yes`, if durable messages are used",
-        ),
-        (false, None) => findings.warn(
-            "persistence",
-            "appendonly no: durable messages may be lost when Redis ends",
-            "set `appendonly yes`, if durable messages are used",
-        ),
-    }
-    if server.write_failed {
-        findings.error(
-            "persistence",
-            "the last write to the disk has failed",
-            "read the log of Redis; it may refuse writes until one succeeds",
-        );
-    }
-    findings.ok("replicas", server.replicas.to_string());
-}
-
-fn examine_memory(server: &ServerStatus, findings: &mut Findings) {
-    let used = output::bytes(server.used_memory);
-    if server.max_memory == 0 {
-        return findings.ok("memory", format!("{used}, without a bound"));
-    }
-    let text = format!("{used} of {}", output::bytes(server.max_memory));
-    if server.eviction_policy != "noeviction" {
-        findings.warn(
-            "eviction",
-            format!(
-                "Redis may evict leases and durable messages when its memory is full ({})",
-                server.eviction_policy
-            ),
-            "set `maxmemory-policy noeviction`",
-        );
-    }
-    if server.used_memory / 9 >= server.max_memory / 10 {
-        findings.warn(
-            "memory",
-            text,
-            "raise `maxmemory`: a full Redis refuses requests",
-        );
-    } else {
-        findings.ok("memory", text);
-    }
-}
-
-fn examine_members(facts: &Facts, findings: &mut Findings) {
-    let Some(members) = &facts.members else {
-        return;
-    };
+/// Counts the members of a fleet. Where none is meant and none serves, one that is there is named: a user who may not see it has no
+/// other right to miss.
+async fn examine_members(facts: &Facts, monitor: &BusMonitor, findings: &mut Findings) {
     if facts.is_fleet {
+        let Some(members) = &facts.members else {
+            return;
+        };
         let serving = facts.nodes.iter().filter(|node| node.is_served()).count();
         findings.ok(
             "fleet",
             format!("{} members, {serving} serve", members.len()),
         );
-    } else if !members.is_empty() {
+    } else if !facts.is_served()
+        && let Ok(members) = monitor.members().await
+        && !members.is_empty()
+    {
         findings.warn(
             "fleet",
             format!(

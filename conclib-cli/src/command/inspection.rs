@@ -1,12 +1,21 @@
 //! Inspection of all members, for the commands that show them.
 
+use std::time::{Duration, Instant};
+
 use conclib::Config;
-use conclib::inspect::{Inspector, Query};
+use conclib::inspect::{Inspector, Query, StatusQuery};
+use conclib::metrics::BacklogStats;
 use conclib::snapshot::ActorSnapshot;
 use serde::Serialize;
 
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 use crate::output::{self, Output};
+
+/// The age of a backlog that counts as that of now.
+const FRESH_BACKLOG: Duration = Duration::from_secs(2);
+
+/// Time after which a process is asked again for its backlog.
+const BACKLOG_PAUSE: Duration = Duration::from_millis(50);
 
 /// Connects as an observer.
 pub(crate) async fn connect(config: &Config) -> Result<Inspector, Failure> {
@@ -58,6 +67,30 @@ pub(crate) async fn ask_all<Q: Query>(
             Err(conclib::inspect::InspectError::NoResponder.into())
         }
         _ => Ok(answers),
+    }
+}
+
+/// The backlog of a node as its process has read it within the last two seconds: the process reads it when it is asked.
+///
+/// # Errors
+///
+/// The process does not answer, or has not read it in time.
+pub(crate) async fn backlog(
+    inspector: &Inspector,
+    node: &str,
+    timeout: Duration,
+) -> Result<BacklogStats, Failure> {
+    let start = Instant::now();
+    loop {
+        let status = inspector.ask(node, &StatusQuery::default()).await?;
+        match status.stats.backlog {
+            Some(backlog) if backlog.age < FRESH_BACKLOG => return Ok(backlog),
+            _ if start.elapsed() < timeout => tokio::time::sleep(BACKLOG_PAUSE).await,
+            _ => {
+                let text = format!("the process of {node} has not read its queues in time");
+                return Err(Failure::new(Exit::TryAgain, "not_answered", text));
+            }
+        }
     }
 }
 

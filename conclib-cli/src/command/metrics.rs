@@ -1,4 +1,6 @@
 //! `metrics`: the counters of all members, for a scraper.
+//!
+//! - [`queues`]: families that are read from Redis
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,7 +22,10 @@ use tokio::net::TcpListener;
 use crate::command::inspection::{connect, short_type};
 use crate::exit::{Exit, Failure};
 use crate::openmetrics::{self, Family, Figures, counter, gauge};
-use crate::output::{self, Output, age};
+use crate::output::{self, Output};
+use queues::Missing;
+
+mod queues;
 
 const UP: Family = gauge("conclib_member_up", "1 if the member answers");
 const ACTORS: Family = gauge("conclib_actors", "Living actors");
@@ -72,25 +77,10 @@ const LEASE_HELD: Family = gauge("conclib_lease_held", "1 with the lease");
 const LEASE_LOSSES: Family = counter("conclib_lease_losses", "Leases that were lost");
 const CONNECTION_LOSSES: Family =
     counter("conclib_connection_losses", "Connections that were lost");
-const INBOX: Family = gauge("conclib_bus_inbox_length", "Requests that wait on the bus");
-const STORED: Family = gauge(
-    "conclib_durable_stored",
-    "Durable messages that are not handled yet",
-);
-const DELAYED: Family = gauge(
-    "conclib_durable_delayed",
-    "Durable messages that wait for their due times",
-);
-const STORED_OLDEST: Family = gauge(
-    "conclib_durable_oldest_seconds",
-    "Age of the oldest durable message",
-);
-const DEAD: Family = gauge("conclib_dead_letters", "Dead letters");
-
 /// Print the counters of all members as OpenMetrics text, or serve them to a scraper
 ///
-/// The families are those of the page on metrics, each with the label `node`. With --listen, members are asked when
-/// the scraper asks: nothing is spent in between.
+/// The families are those of the page on metrics, each with the label `node`; those that cannot be read are named on standard
+/// error, once each. With --listen, members are asked when the scraper asks: nothing is spent in between.
 #[derive(Debug, Args)]
 pub(crate) struct Metrics {
     /// Serve the text at http://ADDRESS/metrics until the process is stopped, such as 127.0.0.1:9100
@@ -102,6 +92,8 @@ pub(crate) struct Metrics {
 struct Sources {
     inspector: Inspector,
     monitor: BusMonitor,
+    /// The families that were said to be left out.
+    missing: Missing,
 }
 
 impl Metrics {
@@ -109,6 +101,7 @@ impl Metrics {
         let sources = Sources {
             inspector: connect(config).await?,
             monitor: BusMonitor::connect(config).await?,
+            missing: Missing::default(),
         };
         match self.listen {
             None => output.line(sources.text().await?.trim_end()),
@@ -156,31 +149,10 @@ impl Sources {
                 record(&mut figures, node, &metrics);
             }
             if let Ok(monitor) = self.monitor.of_node(node) {
-                record_queues(&mut figures, &monitor).await;
+                self.record_queues(&mut figures, &monitor, is_up).await;
             }
         }
         Ok(figures.text())
-    }
-}
-
-/// Records the queues of a node, as far as they may be read.
-async fn record_queues(figures: &mut Figures, monitor: &BusMonitor) {
-    let labels = [("node", monitor.node())];
-    if let Ok(Some(lease)) = monitor.lease().await
-        && let Ok(length) = monitor.inbox_len(lease.epoch).await
-    {
-        figures.add(INBOX, &labels, length);
-    }
-    if let Ok(durable) = monitor.durable().await {
-        figures.add(STORED, &labels, durable.stored);
-        figures.add(DELAYED, &labels, durable.delayed);
-        if durable.is_readable {
-            let oldest = durable.oldest.map(age).unwrap_or_default();
-            figures.max(STORED_OLDEST, &labels, oldest.as_secs_f64());
-        }
-    }
-    if let Ok(dead) = monitor.dead_letters().await {
-        figures.add(DEAD, &labels, dead.stored);
     }
 }
 

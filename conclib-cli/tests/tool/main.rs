@@ -7,5 +7,6 @@ mod dead_letters;
 mod inspections;
 mod looks;
 mod refusals;
+mod roles;
 mod schemas;
 mod support;
