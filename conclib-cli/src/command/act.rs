@@ -157,7 +157,7 @@ impl Target {
         let (node, description) = find(&inspector, &self.urn).await?;
         let action = action(self.urn);
         let question = format!("{} {description}?", capital(action.name()));
-        confirm(&question, self.author.yes).await?;
+        confirm(&question, output, self.author.yes).await?;
         act(&inspector, output, &node, action, &audit).await
     }
 }
@@ -220,6 +220,7 @@ impl Drain {
         };
         confirm(
             &format!("Drain {node}, and stop its actors?"),
+            output,
             self.author.yes,
         )
         .await?;
@@ -242,7 +243,7 @@ impl Log {
         let members = inspector.members().await?;
         let nodes: Vec<_> = members.iter().map(|member| &*member.node).collect();
         let question = format!("Change the filter of the log of {}?", nodes.join(", "));
-        confirm(&question, self.author.yes).await?;
+        confirm(&question, output, self.author.yes).await?;
         for node in nodes {
             act(&inspector, output, node, action.clone(), &audit).await?;
         }

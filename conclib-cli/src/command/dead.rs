@@ -292,7 +292,7 @@ impl Change {
 
     async fn run(self, dead: &DeadLetters, output: Output, action: Action) -> Result<(), Failure> {
         let ids = if self.ids.is_empty() {
-            self.choose(dead, action).await?
+            self.choose(dead, output, action).await?
         } else {
             self.ids
         };
@@ -301,17 +301,23 @@ impl Change {
     }
 
     /// The ids of many dead letters, with the user's consent.
-    async fn choose(&self, dead: &DeadLetters, action: Action) -> Result<Vec<String>, Failure> {
+    async fn choose(
+        &self,
+        dead: &DeadLetters,
+        output: Output,
+        action: Action,
+    ) -> Result<Vec<String>, Failure> {
         let ids = self.choice.ids(dead).await?;
         let count = ids.len();
         let noun = if count == 1 { "letter" } else { "letters" };
-        output::say(&format!("{count} dead {noun}"));
+        output.note_to_people(&format!("{count} dead {noun}"));
         if count > 0 {
             let verb = match action {
                 Action::Replay => "Deliver again",
                 Action::Remove => "Remove for good:",
             };
-            confirm(&format!("{verb} {count} dead {noun}?"), self.yes).await?;
+            let question = format!("{verb} {count} dead {noun}?");
+            confirm(&question, output, self.yes).await?;
         }
         Ok(ids)
     }

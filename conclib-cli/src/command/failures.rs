@@ -158,7 +158,7 @@ impl Failures {
             match reader.read(&inspector).await {
                 Ok(failures) => self.show(output, failures)?,
                 // It may be back for the next look.
-                Err(failure) => output::say(&format!("no answer: {}", failure.text)),
+                Err(failure) => output.note("no_answer", &format!("no answer: {}", failure.text)),
             }
         }
     }

@@ -96,13 +96,8 @@ pub(crate) async fn backlog(
 
 /// Says which members have not answered; in JSON the output does.
 pub(crate) fn say_silent(output: Output, silent: &[Silent]) {
-    if !output.json {
-        for Silent { node, error } in silent {
-            output::say(&format!(
-                "no answer of {node}: {}",
-                output::printable(error)
-            ));
-        }
+    for Silent { node, error } in silent {
+        output.note_to_people(&format!("no answer of {node}: {error}"));
     }
 }
 

@@ -244,7 +244,7 @@ impl List {
                 let node = members.first().map_or("", |member| &*member.node);
                 format!("; next: --node {node} --after {next}")
             });
-            output::say(&format!("{shown} of {matching} actors{more}"));
+            output.note_to_people(&format!("{shown} of {matching} actors{more}"));
         }
         Ok(())
     }

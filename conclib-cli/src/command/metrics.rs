@@ -22,7 +22,7 @@ use tokio::net::TcpListener;
 use crate::command::inspection::{connect, short_type};
 use crate::exit::{Exit, Failure};
 use crate::openmetrics::{self, Family, Figures, counter, gauge};
-use crate::output::{self, Output};
+use crate::output::Output;
 use queues::Missing;
 
 mod queues;
@@ -101,16 +101,16 @@ impl Metrics {
         let sources = Sources {
             inspector: connect(config).await?,
             monitor: BusMonitor::connect(config).await?,
-            missing: Missing::default(),
+            missing: Missing::new(output),
         };
         match self.listen {
             None => output.line(sources.text().await?.trim_end()),
-            Some(address) => serve(sources, address).await,
+            Some(address) => serve(sources, address, output).await,
         }
     }
 }
 
-async fn serve(sources: Sources, address: SocketAddr) -> Result<(), Failure> {
+async fn serve(sources: Sources, address: SocketAddr, output: Output) -> Result<(), Failure> {
     let listener = TcpListener::bind(address).await;
     let failed = |error: std::io::Error| {
         Failure::new(
@@ -121,7 +121,7 @@ async fn serve(sources: Sources, address: SocketAddr) -> Result<(), Failure> {
     };
     let listener = listener.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
-    output::say(&format!("serving http://{address}/metrics"));
+    output.note("serving", &format!("serving http://{address}/metrics"));
     let router = Router::new()
         .route("/metrics", get(scrape))
         .with_state(Arc::new(sources));

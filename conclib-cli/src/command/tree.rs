@@ -73,7 +73,8 @@ impl Tree {
             // Not every member has the root.
             Some((_, failure)) if trees.is_empty() => return Err(failure),
             Some((node, failure)) if self.root.is_none() => {
-                output::say(&format!("no answer of {node}: {}", failure.text));
+                let text = format!("no answer of {node}: {}", failure.text);
+                output.note("no_answer", &text);
             }
             _ => {}
         }
@@ -93,7 +94,8 @@ impl Tree {
                 output.line(&line(actor))?;
             }
             if nodes.len() < matching {
-                output::say(&format!("{} of {matching} actors of {node}", nodes.len()));
+                let text = format!("{} of {matching} actors of {node}", nodes.len());
+                output.note_to_people(&text);
             }
         }
         Ok(())

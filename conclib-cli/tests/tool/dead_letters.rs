@@ -121,10 +121,17 @@ async fn many_are_changed_only_with_consent() {
         assert!(run.failed(2).starts_with("3 dead letters\n"), "{run:?}");
         assert!(run.errors.contains("Nothing was changed"), "{run:?}");
     }
+    let run = tool.run(&["dead", "rm", "--all", "--json"]).await;
+    let error: Value = serde_json::from_str(run.failed(2)).unwrap();
+    assert_eq!(
+        error["text"],
+        "Remove for good: 3 dead letters? Nothing was changed."
+    );
     assert_eq!(dead.list().await.unwrap().len(), 3);
     let removed = tool
         .run(&["dead", "rm", "--message", "Odd", "--yes", "--json"])
         .await;
+    removed.ok();
     assert_eq!(
         removed.json(),
         json!({"chosen": 1, "changed": 1, "missing": []})

@@ -30,6 +30,54 @@ async fn wrong_usage_is_2() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn wrong_usage_is_json_with_json() {
+    let tool = Tool::new("redis://127.0.0.1:1");
+    for (arguments, text, advice) in [
+        (&["--json"][..], "a command is missing", "conclib --help"),
+        (
+            &["--json", "nothing"],
+            "unrecognized subcommand 'nothing'",
+            "Usage: conclib",
+        ),
+        (
+            &["statu", "--json"],
+            "unrecognized subcommand 'statu'",
+            "tip: a similar subcommand exists: 'status'",
+        ),
+        (
+            &["ask", "--json"],
+            "required arguments were not provided",
+            "Usage: conclib ask",
+        ),
+        (
+            &["--json", "ls", "--min-age", "soon"],
+            "`soon` is no duration",
+            "conclib --help",
+        ),
+        (
+            &["dead", "replay", "--json"],
+            "no dead letters are chosen",
+            "--all",
+        ),
+    ] {
+        let run = tool.run(arguments).await;
+        let error: serde_json::Value = serde_json::from_str(run.failed(2)).unwrap();
+        assert_eq!(
+            (&error["error"], &error["exit"]),
+            (&"usage".into(), &2.into())
+        );
+        let has = |field: &str, part: &str| error[field].as_str().unwrap().contains(part);
+        assert!(has("text", text) && has("advice", advice), "{error}");
+        assert_eq!(run.output, "");
+    }
+    // What follows `--` is no option.
+    let plain = tool.run(&["nothing", "--", "--json"]).await;
+    assert!(plain.failed(2).starts_with("error: "), "{plain:?}");
+    let help = tool.run(&["--json", "--help"]).await;
+    assert!(help.ok().contains("Usage: conclib"), "{help:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_redis_all_is_3() {
     let tool = Tool::new("redis://127.0.0.1:1");
     for arguments in [

@@ -10,7 +10,7 @@ use crate::command::inspection::backlog;
 use crate::command::metrics::Sources;
 use crate::exit::Failure;
 use crate::openmetrics::{Family, Figures, gauge};
-use crate::output::{self, age};
+use crate::output::{Output, age};
 
 const INBOX: Family = gauge("conclib_bus_inbox_length", "Requests that wait on the bus");
 const STORED: Family = gauge(
@@ -31,15 +31,25 @@ const DEAD: Family = gauge("conclib_dead_letters", "Dead letters");
 const BACKLOG_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The families that could not be read. Each is said once.
-#[derive(Debug, Default)]
-pub(super) struct Missing(Mutex<BTreeSet<&'static str>>);
+#[derive(Debug)]
+pub(super) struct Missing {
+    said: Mutex<BTreeSet<&'static str>>,
+    output: Output,
+}
 
 impl Missing {
+    pub(super) fn new(output: Output) -> Self {
+        Self {
+            said: Mutex::default(),
+            output,
+        }
+    }
+
     fn say(&self, family: Family, node: &str, reason: &str) {
-        let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         if said.insert(family.name) {
-            let reason = output::printable(reason);
-            output::say(&format!("{} of {node} is left out: {reason}", family.name));
+            let text = format!("{} of {node} is left out: {reason}", family.name);
+            self.output.note("left_out", &text);
         }
     }
 }
