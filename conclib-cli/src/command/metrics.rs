@@ -14,8 +14,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use clap::Args;
 use conclib::Config;
+use conclib::error::AskErrorKind;
 use conclib::inspect::{Inspector, MemberMetrics, MetricsQuery};
-use conclib::metrics::{ActorTypeMetrics, ProxyStats};
+use conclib::metrics::{ActorTypeMetrics, Anomaly, ProxyStats};
 use conclib::monitor::BusMonitor;
 use tokio::net::TcpListener;
 
@@ -77,6 +78,13 @@ const LEASE_HELD: Family = gauge("conclib_lease_held", "1 with the lease");
 const LEASE_LOSSES: Family = counter("conclib_lease_losses", "Leases that were lost");
 const CONNECTION_LOSSES: Family =
     counter("conclib_connection_losses", "Connections that were lost");
+/// The errors of lost messages whose series are there from the start.
+const LOST_FROM_THE_START: [AskErrorKind; 3] = [
+    AskErrorKind::Overloaded,
+    AskErrorKind::Timeout,
+    AskErrorKind::ActorStopped,
+];
+
 /// Print the counters of all members as OpenMetrics text, or serve them to a scraper
 ///
 /// The families are those of the page on metrics, each with the label `node`; those that cannot be read are named on standard
@@ -188,6 +196,9 @@ fn record_type(figures: &mut Figures, node: &str, of_type: &ActorTypeMetrics) {
             stopped.count,
         );
     }
+    for kind in LOST_FROM_THE_START {
+        figures.add(LOST, &with("error", kind.as_str()), 0);
+    }
     for lost in &of_type.lost {
         figures.add(LOST, &with("error", lost.kind.as_str()), lost.count);
     }
@@ -222,8 +233,20 @@ fn record_proxy(figures: &mut Figures, node: &str, stats: &ProxyStats) {
     figures.add(REQUESTS, &with("kind", "ask"), stats.received_asks);
     figures.add(REQUESTS, &with("kind", "tell"), stats.received_tells);
     figures.add(ANSWERS, &with("outcome", "ok"), stats.asks.ok);
+    figures.add(
+        ANSWERS,
+        &with("outcome", AskErrorKind::Overloaded.as_str()),
+        0,
+    );
     for error in &stats.asks.errors {
         figures.add(ANSWERS, &with("outcome", error.kind.as_str()), error.count);
+    }
+    // From the start, or the first ones are missed by `increase(…)`.
+    for kind in AskErrorKind::all() {
+        figures.add(LOST_TELLS, &with("error", kind.as_str()), 0);
+    }
+    for kind in Anomaly::all() {
+        figures.add(ANOMALIES, &with("kind", kind.as_str()), 0);
     }
     for error in &stats.lost_tells {
         figures.add(LOST_TELLS, &with("error", error.kind.as_str()), error.count);

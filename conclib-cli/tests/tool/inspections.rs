@@ -125,6 +125,34 @@ async fn actor_shows_what_it_does() {
     );
 }
 
+/// The names of handlers are those of the type, also of those that no message has reached.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn actor_lists_its_handlers() {
+    let (_bus, tool) = fixture().await;
+    tool.run(&["ask", "worker", "Double", r#"{"n":1}"#])
+        .await
+        .ok();
+    let lines = tool.run(&["actor", "worker"]).await;
+    let handler = |start: &str| {
+        let mut lines = lines.ok().lines();
+        let line = lines.find(|line| line.starts_with(&format!("handler      {start}")));
+        line.unwrap_or_else(|| panic!("{start}: {lines:?}"))
+    };
+    let double = handler("double (Double): 1 handled, 0 failed, p50 ");
+    assert!(double.contains(", p99 "), "{double}");
+    assert!(handler("explode (Explode)").ends_with("0 handled, 0 failed"));
+    let actor = tool.run(&["actor", "worker", "--json"]).await.json();
+    let handlers = actor["handlers"].as_array().unwrap();
+    let of = |name: &str| handlers.iter().find(|of| of["handler"] == name).unwrap();
+    assert_eq!(
+        (&of("double")["handled"], &of("record")["handled"]),
+        (&json!(1), &json!(0))
+    );
+    assert!(of("double")["p99_ms"].as_f64().unwrap() > 0.0, "{actor}");
+    assert_eq!(of("record")["p99_ms"], json!(null));
+    assert_eq!(handlers.len(), 8, "{actor}");
+}
+
 #[derive(Actor)]
 #[actor(urn = "parent")]
 struct Parent;
@@ -248,6 +276,41 @@ async fn metrics_are_text_for_a_scraper() {
     conclib_tests::process::signal("TERM", &process).await;
     let ended = within(served.wait()).await.unwrap();
     assert_eq!(ended.code(), Some(0));
+}
+
+/// A series that appears with its first occurrence is missed by the alerts on it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn series_of_alerts_are_there_from_the_start() {
+    let (_bus, tool) = fixture().await;
+    let metrics = tool.run(&["metrics"]).await;
+    let has = |start: &str, value: &str| {
+        let mut lines = metrics.ok().lines();
+        lines.any(|line| line.starts_with(start) && line.ends_with(value))
+    };
+    for series in [
+        "conclib_bus_anomalies_total{node=\"main\",kind=\"unreadable_request\"} 0",
+        "conclib_bus_anomalies_total{node=\"main\",kind=\"reply_overflow\"} 0",
+        "conclib_bus_lost_tells_total{node=\"main\",error=\"overloaded\"} 0",
+        "conclib_bus_lost_tells_total{node=\"main\",error=\"bad_request\"} 0",
+        "conclib_bus_answers_total{node=\"main\",outcome=\"overloaded\"} 0",
+        "conclib_actor_lost_total{node=\"main\",actor=\"Worker\",error=\"overloaded\"} 0",
+        "conclib_durable_ended_total{node=\"main\",verdict=\"dead_letter\"} 0",
+    ] {
+        assert!(has(series, ""), "{series}\n{metrics:?}");
+    }
+    let rules = include_str!("../../../docs/operations/alerts.yml");
+    let words = rules.split(|c: char| !(c.is_ascii_lowercase() || c == '_'));
+    let families = words.filter(|word| word.starts_with("conclib_"));
+    let families: std::collections::BTreeSet<_> = families.collect();
+    let missing = families
+        .iter()
+        .filter(|family| !has(&format!("{family}{{"), ""));
+    // Members do not know the counters of clients.
+    assert!(
+        missing.eq(["conclib_client_requests_total"].iter()),
+        "{metrics:?}"
+    );
+    assert!(families.len() > 7);
 }
 
 /// Members of a fleet, one of which has a listed actor.
