@@ -132,12 +132,24 @@ async fn many_are_changed_only_with_consent() {
         .run(&["dead", "rm", "--message", "Odd", "--yes", "--json"])
         .await;
     removed.ok();
+    let removed = removed.json();
     assert_eq!(
-        removed.json(),
-        json!({"chosen": 1, "changed": 1, "missing": []})
+        (&removed["chosen"], &removed["changed"], &removed["missing"]),
+        (&json!(1), &json!(1), &json!([]))
     );
+    let letter = &removed["letters"][0];
+    assert_eq!(
+        (&letter["urn"], &letter["message"], &letter["key"]),
+        (&json!("shop"), &json!("Odd"), &json!("b-3"))
+    );
+    assert_eq!(letter["new_id"], json!(null));
     let removed = tool.run(&["dead", "rm", "--all", "--yes"]).await;
-    assert_eq!((removed.code, &*removed.output), (Some(0), "removed 2\n"));
+    let lines: Vec<_> = removed.output.lines().collect();
+    assert!(
+        lines[0].ends_with(": Stranger for shop, key a-1"),
+        "{removed:?}"
+    );
+    assert_eq!((removed.code, &lines[2..]), (Some(0), &["removed 2"][..]));
     assert!(dead.list().await.unwrap().is_empty());
     let none = tool.run(&["dead", "rm", "--all"]).await;
     assert_eq!((none.code, &*none.output), (Some(0), "removed 0\n"));
@@ -158,14 +170,17 @@ async fn replayed_message_is_handled() {
     let log = Log::default();
     open_shop(&bus.system, "shop", &log).await;
     let replayed = tool.run(&["dead", "replay", id]).await;
-    assert_eq!(replayed.ok(), "replayed 1");
+    let (line, sum) = replayed.ok().split_once('\n').unwrap();
+    let start = format!("replayed {id}: Order for shop, key order-5, now ");
+    let new_id = line.strip_prefix(&start).unwrap();
+    assert!(sum == "replayed 1" && new_id != id, "{replayed:?}");
     eventually("it is handled", async || log.entries() == ["5"]).await;
     let again = tool.run(&["dead", "replay", id]).await;
     assert!(again.failed(4).contains(id), "{again:?}");
     let again = tool.run(&["dead", "replay", id, "--json"]).await;
     assert_eq!(
         again.json(),
-        json!({"chosen": 1, "changed": 0, "missing": [id]})
+        json!({"chosen": 1, "changed": 0, "letters": [], "missing": [id]})
     );
 }
 
