@@ -8,7 +8,7 @@ use conclib::{Config, Urn};
 use serde::Serialize;
 
 use crate::command::confirm::confirm;
-use crate::command::inspection::{ask_all, connect, say_silent, short_type};
+use crate::command::inspection::{ask_all, connect, members, no_member, say_silent, short_type};
 use crate::exit::{Failure, of_action, of_outcome};
 use crate::output::{self, Output};
 use crate::time::parse_duration;
@@ -187,10 +187,7 @@ async fn find(inspector: &Inspector, urn: &Urn) -> Result<(String, String), Fail
             let text = format!("`{urn}` ({kind}, {queued} messages queued{running}) of {node}");
             Ok((node.clone(), text))
         }
-        [] => Err(first.map_or_else(
-            || conclib::inspect::InspectError::NoResponder.into(),
-            Failure::from,
-        )),
+        [] => Err(first.map_or_else(no_member, Failure::from)),
         several => {
             let nodes: Vec<_> = several.iter().map(|(node, _)| &**node).collect();
             let nodes = nodes.join(", ");
@@ -208,9 +205,8 @@ impl Drain {
         let inspector = connect(config).await?;
         let node = match self.member {
             Some(node) => node,
-            None => match &inspector.members().await?[..] {
+            None => match &members(&inspector).await?[..] {
                 [member] => member.node.clone(),
-                [] => return Err(conclib::inspect::InspectError::NoResponder.into()),
                 several => {
                     let nodes: Vec<_> = several.iter().map(|member| &*member.node).collect();
                     return Err(Failure::usage("the fleet has several members")
@@ -240,7 +236,7 @@ impl Log {
         };
         let audit = self.author.audit()?;
         let inspector = connect(config).await?;
-        let members = inspector.members().await?;
+        let members = members(&inspector).await?;
         let nodes: Vec<_> = members.iter().map(|member| &*member.node).collect();
         let question = format!("Change the filter of the log of {}?", nodes.join(", "));
         confirm(&question, output, self.author.yes).await?;

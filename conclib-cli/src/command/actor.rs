@@ -7,7 +7,7 @@ use conclib::{Config, Urn};
 use serde::Serialize;
 
 use crate::command::failures::FailureObject;
-use crate::command::inspection::{ActorObject, connect, running, short_type};
+use crate::command::inspection::{ActorObject, connect, members, running, short_type};
 use crate::exit::Failure;
 use crate::output::{self, Output, age};
 
@@ -126,7 +126,7 @@ impl DetailsObject {
 impl Actor {
     pub(crate) async fn run(self, config: &Config, output: Output) -> Result<(), Failure> {
         let inspector = connect(config).await?;
-        let (node, details) = match &inspector.members().await?[..] {
+        let (node, details) = match &members(&inspector).await?[..] {
             [member] => {
                 let query = ActorQuery::new(self.urn);
                 (

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use conclib::Config;
-use conclib::inspect::{Inspector, Query, StatusQuery};
+use conclib::inspect::{Inspector, MemberAddress, MemberStage, Query, StatusQuery};
 use conclib::metrics::BacklogStats;
 use conclib::snapshot::ActorSnapshot;
 use serde::Serialize;
@@ -20,6 +20,27 @@ const BACKLOG_PAUSE: Duration = Duration::from_millis(50);
 /// Connects as an observer.
 pub(crate) async fn connect(config: &Config) -> Result<Inspector, Failure> {
     Ok(Inspector::connect(config).await?)
+}
+
+/// The members that may be asked: of a fleet, those that have not left.
+///
+/// # Errors
+///
+/// There is none.
+pub(crate) async fn members(inspector: &Inspector) -> Result<Vec<MemberAddress>, Failure> {
+    let mut members = inspector.members().await?;
+    members.retain(|member| member.stage != Some(MemberStage::Left));
+    if members.is_empty() {
+        return Err(no_member());
+    }
+    Ok(members)
+}
+
+/// The failure of a fleet without members.
+pub(crate) fn no_member() -> Failure {
+    Failure::new(Exit::TryAgain, "no_responder", "the fleet has no members").advise(
+        "start an actor process with CONCLIB_FLEET=1, name another namespace, or leave out --fleet and CONCLIB_FLEET",
+    )
 }
 
 /// The answers of members, each with its node.
@@ -63,9 +84,7 @@ pub(crate) async fn ask_all<Q: Query>(
     }
     match first {
         Some(error) if answers.answered.is_empty() => Err(error.into()),
-        None if answers.answered.is_empty() => {
-            Err(conclib::inspect::InspectError::NoResponder.into())
-        }
+        None if answers.answered.is_empty() => Err(no_member()),
         _ => Ok(answers),
     }
 }

@@ -20,7 +20,7 @@ use conclib::metrics::{ActorTypeMetrics, Anomaly, ProxyStats};
 use conclib::monitor::BusMonitor;
 use tokio::net::TcpListener;
 
-use crate::command::inspection::{connect, short_type};
+use crate::command::inspection::{connect, members, short_type};
 use crate::exit::{Exit, Failure};
 use crate::openmetrics::{self, Family, Figures, counter, gauge};
 use crate::output::Output;
@@ -148,6 +148,7 @@ async fn scrape(State(sources): State<Arc<Sources>>) -> Response {
 
 impl Sources {
     async fn text(&self) -> Result<String, Failure> {
+        members(&self.inspector).await?;
         let mut figures = Figures::default();
         for answer in self.inspector.ask_all(&MetricsQuery::default()).await? {
             let node = &answer.member.node;

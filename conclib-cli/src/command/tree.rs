@@ -5,7 +5,7 @@ use conclib::inspect::{Inspector, TreeNode, TreeQuery};
 use conclib::{Config, Urn};
 use serde::Serialize;
 
-use crate::command::inspection::{connect, short_type};
+use crate::command::inspection::{connect, members, short_type};
 use crate::exit::Failure;
 use crate::output::{self, Output};
 
@@ -60,7 +60,7 @@ impl From<&TreeNode> for NodeObject {
 impl Tree {
     pub(crate) async fn run(self, config: &Config, output: Output) -> Result<(), Failure> {
         let inspector = connect(config).await?;
-        let members = inspector.members().await?;
+        let members = members(&inspector).await?;
         let mut trees = Vec::new();
         let mut refused = None;
         for member in &members {
