@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use conclib::bus::Role;
 use conclib::durable::DeadLetters;
-use conclib_tests::actors::Raw;
+use conclib_tests::actors::{GatedActor, Raw};
 use conclib_tests::bus::{Bus, BusFixture};
 use conclib_tests::durable::open_shop;
 use conclib_tests::{Log, eventually};
 use serde_json::{Value, json};
 
+use crate::refusals::create_user;
 use crate::support::{Tool, fixture};
 
 /// Dead letters: messages to `shop`, which has no handler for one of them, and to `desk`, which was there only
@@ -202,6 +204,8 @@ async fn stored_messages_are_listed() {
     let listed = tool.run(&["durable", "ls", "--json"]).await.json();
     assert_eq!(keys(&listed), ["1", "2", "3"]);
     assert!(listed[0].get("payload").is_none());
+    // No process serves the node.
+    assert_eq!(listed[0]["actor"], json!(null));
     let arguments = ["durable", "ls", "--json", "--payload", "--urn", "*/2"];
     let listed = tool.run(&arguments).await.json();
     assert_eq!(
@@ -210,4 +214,36 @@ async fn stored_messages_are_listed() {
     );
     let table = tool.run(&["durable", "ls", "--limit", "2"]).await;
     assert_eq!(table.ok().lines().count(), 3, "{table:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stored_messages_name_the_state_of_their_actors() {
+    let (bus, tool) = fixture().await;
+    let (gate, control) = GatedActor::closed();
+    bus.system.spawn(gate).await.unwrap();
+    for urn in ["gate", "nowhere", "gate", "gone"] {
+        tool.run(&["tell", urn, "Enter", r#"{"n":1}"#, "--durable"])
+            .await
+            .ok();
+    }
+    eventually("a handler runs", async || control.entered() == 1).await;
+    let operator = create_user(&bus.bus, "operator", Role::Operator).await;
+    let listed = operator.run(&["durable", "ls", "--json"]).await;
+    listed.ok();
+    let listed = listed.json();
+    let states = listed.as_array().unwrap().iter();
+    let states: Vec<_> = states.map(|row| (&row["urn"], &row["actor"])).collect();
+    let (running, missing) = (&json!("running"), &json!("missing"));
+    assert_eq!(
+        states,
+        [
+            (&json!("gate"), running),
+            (&json!("nowhere"), missing),
+            (&json!("gate"), running),
+            (&json!("gone"), missing),
+        ]
+    );
+    let table = tool.run(&["durable", "ls", "--urn", "nowhere"]).await;
+    assert!(table.ok().contains("nowhere  missing  Enter"), "{table:?}");
+    control.admit(2);
 }
