@@ -10,3 +10,4 @@ mod refusals;
 mod roles;
 mod schemas;
 mod support;
+mod top;
