@@ -78,6 +78,8 @@ struct Target {
 }
 
 /// Have a process take no more requests, answer those that it has, and stop its actors
+///
+/// The process may live on: whether it ends is up to its program. With `run` it does, with code 0.
 #[derive(Debug, Args)]
 pub(crate) struct Drain {
     /// Node of the process; in a fleet, the member

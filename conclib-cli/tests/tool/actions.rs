@@ -138,7 +138,10 @@ async fn node_is_drained() {
     let (_bus, system, proxy, tool) = operated().await;
     open_shop(&system, "shop", &Log::default()).await;
     let drained = tool.run(&because(&["drain", "main"])).await;
-    drained.ok();
+    assert!(
+        drained.ok().contains("the process may live on"),
+        "{drained:?}"
+    );
     within(proxy.stopped()).await;
     tool.run(&["ping"]).await.failed(3);
 }
