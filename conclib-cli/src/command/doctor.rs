@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::Args;
 use conclib::inspect::{ActorsQuery, Inspector, MemberStage, StatusQuery};
-use conclib::monitor::BusMonitor;
+use conclib::monitor::{BusMonitor, DurableStatus};
 use conclib::{Config, ProxyClient};
 use serde::Serialize;
 
@@ -317,33 +317,42 @@ fn examine_node(node: &NodeFacts, findings: &mut Findings) {
         None => {}
     }
     if let Some(durable) = &node.durable {
-        let waited = durable.oldest.map(age).unwrap_or_default();
-        let details = if durable.is_readable {
-            let oldest = durable.oldest.map_or_else(String::new, |_| {
-                format!(", oldest {}", output::duration(waited))
-            });
-            format!(", {} in progress{oldest}", durable.in_progress)
-        } else {
-            String::new()
-        };
-        let text = format!(
-            "{} stored, {} delayed{details}",
-            durable.stored, durable.delayed
-        );
-        if durable.is_readable && durable.stored > durable.in_progress && waited.as_secs() > 60 {
-            findings.warn(
-                "durable",
-                text,
-                "`conclib durable ls` shows them; check that their actors run",
-            );
-        } else {
-            findings.ok("durable", text);
-        }
+        examine_durable(durable, findings);
     }
-    match node.dead_letters.as_ref().map(|dead| dead.stored) {
-        None => {}
-        Some(0) => findings.ok("dead", "no dead letters"),
-        Some(count) => {
+    if let Some(dead) = &node.dead_letters {
+        examine_dead_letters(dead.stored, findings);
+    }
+}
+
+fn examine_durable(durable: &DurableStatus, findings: &mut Findings) {
+    let waited = durable.oldest.map(age).unwrap_or_default();
+    let details = if durable.is_readable {
+        let oldest = durable.oldest.map_or_else(String::new, |_| {
+            format!(", oldest {}", output::duration(waited))
+        });
+        format!(", {} in progress{oldest}", durable.in_progress)
+    } else {
+        String::new()
+    };
+    let text = format!(
+        "{} stored, {} delayed{details}",
+        durable.stored, durable.delayed
+    );
+    if durable.is_readable && durable.stored > durable.in_progress && waited.as_secs() > 60 {
+        findings.warn(
+            "durable",
+            text,
+            "`conclib durable ls` shows them; check that their actors run",
+        );
+    } else {
+        findings.ok("durable", text);
+    }
+}
+
+fn examine_dead_letters(stored: u64, findings: &mut Findings) {
+    match stored {
+        0 => findings.ok("dead", "no dead letters"),
+        count => {
             let is_near = count >= MAX_DEAD_LETTERS / 10 * 9;
             let text = format!("{count} dead letters");
             let advice =

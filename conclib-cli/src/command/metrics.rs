@@ -16,7 +16,7 @@ use clap::Args;
 use conclib::Config;
 use conclib::error::AskErrorKind;
 use conclib::inspect::{Inspector, MemberMetrics, MetricsQuery};
-use conclib::metrics::{ActorTypeMetrics, Anomaly, ProxyStats};
+use conclib::metrics::{ActorTypeMetrics, Anomaly, DurableStats, ProxyStats};
 use conclib::monitor::BusMonitor;
 use tokio::net::TcpListener;
 
@@ -266,7 +266,13 @@ fn record_proxy(figures: &mut Figures, node: &str, stats: &ProxyStats) {
         &labels,
         u64::try_from(stats.waiting_bytes).unwrap_or(u64::MAX),
     );
-    let durable = &stats.durable;
+    record_ended(figures, node, &stats.durable);
+    figures.add(LEASE_HELD, &labels, u64::from(stats.epoch.is_some()));
+    figures.add(LEASE_LOSSES, &labels, stats.lease_losses);
+    figures.add(CONNECTION_LOSSES, &labels, stats.connection_losses.into());
+}
+
+fn record_ended(figures: &mut Figures, node: &str, durable: &DurableStats) {
     for (verdict, count) in [
         ("handled", durable.handled),
         ("duplicate", durable.duplicates),
@@ -274,10 +280,11 @@ fn record_proxy(figures: &mut Figures, node: &str, stats: &ProxyStats) {
         ("dead_letter", durable.dead_letters),
         ("dropped_dead_letter", durable.dropped_dead_letters),
     ] {
-        figures.add(ENDED, &with("verdict", verdict), count);
+        figures.add(ENDED, &[("node", node), ("verdict", verdict)], count);
     }
-    figures.add(FAILED_DELIVERIES, &labels, durable.failed_deliveries);
-    figures.add(LEASE_HELD, &labels, u64::from(stats.epoch.is_some()));
-    figures.add(LEASE_LOSSES, &labels, stats.lease_losses);
-    figures.add(CONNECTION_LOSSES, &labels, stats.connection_losses.into());
+    figures.add(
+        FAILED_DELIVERIES,
+        &[("node", node)],
+        durable.failed_deliveries,
+    );
 }

@@ -131,39 +131,43 @@ fn report(
         findings.skew(skew, text, ADVICE);
     }
     for (member, undecoded) in undecoded.into_iter().take(MAX_LISTED) {
-        let line = undecoded
-            .schema
-            .as_ref()
-            .map_or_else(String::new, |schema| format!("\n{schema}  ({member})"));
-        let times = if undecoded.count == 1 {
-            "time"
-        } else {
-            "times"
-        };
-        let text = format!(
-            "the message {} did not decode at {member}, {} {times}, last {} ago: a sender has another type of it{line}",
-            undecoded.message,
-            undecoded.count,
-            output::duration(undecoded.age)
-        );
-        let skew = Skew {
-            message: undecoded.message.into_owned(),
-            schemas: vec![SchemaOf {
-                schema: undecoded.schema.map(std::borrow::Cow::into_owned),
-                members: vec![member],
-            }],
-            undecoded: Some(undecoded.count),
-        };
-        findings.skew(
-            skew,
-            text,
-            "compare with the sender's version; docs/changing-a-message.md has the rules",
-        );
+        report_undecoded(member, undecoded, findings);
     }
     if omitted > 0 {
         let text = format!("{omitted} further messages differ or did not decode");
         findings.warn("schemas", text, ADVICE);
     }
+}
+
+fn report_undecoded(member: String, undecoded: UndecodedMessage, findings: &mut Findings) {
+    let line = undecoded
+        .schema
+        .as_ref()
+        .map_or_else(String::new, |schema| format!("\n{schema}  ({member})"));
+    let times = if undecoded.count == 1 {
+        "time"
+    } else {
+        "times"
+    };
+    let text = format!(
+        "the message {} did not decode at {member}, {} {times}, last {} ago: a sender has another type of it{line}",
+        undecoded.message,
+        undecoded.count,
+        output::duration(undecoded.age)
+    );
+    let skew = Skew {
+        message: undecoded.message.into_owned(),
+        schemas: vec![SchemaOf {
+            schema: undecoded.schema.map(std::borrow::Cow::into_owned),
+            members: vec![member],
+        }],
+        undecoded: Some(undecoded.count),
+    };
+    findings.skew(
+        skew,
+        text,
+        "compare with the sender's version; docs/changing-a-message.md has the rules",
+    );
 }
 
 #[cfg(test)]
