@@ -1,5 +1,6 @@
 //! The arguments of the tool.
 
+use clap::error::{Error, ErrorKind};
 use clap::{ArgAction, Parser, Subcommand};
 
 use crate::command::{
@@ -7,6 +8,7 @@ use crate::command::{
     top, tree,
 };
 use crate::connection::Connection;
+use crate::exit::Failure;
 
 /// Ask actors by hand, look at an actor system or a fleet, and act on it.
 ///
@@ -53,6 +55,48 @@ pub(crate) enum Command {
     Durable(durable::Durable),
     Acl(acl::Acl),
     Completions(completions::Completions),
+}
+
+/// Reads the arguments. Help ends the process, as does a mistake, unless JSON is asked for.
+///
+/// # Errors
+///
+/// A mistake in arguments that ask for JSON, which is to be printed as that.
+pub(crate) fn parse() -> Result<Cli, Failure> {
+    Cli::try_parse().map_err(|error| {
+        let mut arguments = std::env::args_os().skip(1).take_while(|word| word != "--");
+        if !error.use_stderr() || !arguments.any(|word| word == "--json") {
+            error.exit()
+        }
+        usage(&error)
+    })
+}
+
+/// The failure of a mistake in the arguments: its first sentence, with clap's tips and the usage as the remedy.
+fn usage(error: &Error) -> Failure {
+    const HELP: &str = "conclib --help";
+    if matches!(
+        error.kind(),
+        ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+    ) {
+        return Failure::usage("a command is missing").advise(HELP);
+    }
+    let text = error.render().to_string();
+    let (text, rest) = text.split_once("\n\n").unwrap_or((&text, ""));
+    let rest = rest.split("\n\n").map(one_line);
+    let rest: Vec<_> = rest
+        .filter(|part| !part.is_empty() && !part.starts_with("For more information"))
+        .collect();
+    Failure::usage(one_line(text.trim_start_matches("error: "))).advise(if rest.is_empty() {
+        HELP.to_owned()
+    } else {
+        rest.join("; ")
+    })
+}
+
+/// A text without line breaks.
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Reads a name and its value, such as `tenant=7`.

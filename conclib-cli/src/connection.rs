@@ -32,7 +32,32 @@ impl Connection {
     /// The config of these options and variables.
     pub(crate) fn config(&self) -> Result<Config, Failure> {
         let config = Config::from_lookup(|name| self.variable(name));
-        config.map_err(|error| Failure::usage(error.to_string()))
+        config.map_err(|error| self.wrong(&error.to_string()))
+    }
+
+    /// The failure of a setting that is wrong: it names the option, if that was given, and not its variable.
+    fn wrong(&self, text: &str) -> Failure {
+        let options = [
+            (
+                "CONCLIB_REDIS_URL",
+                &self.redis,
+                "--redis redis://localhost:6379",
+            ),
+            ("CONCLIB_NAMESPACE", &self.namespace, "--namespace shop"),
+            ("CONCLIB_NODE", &self.node, "--node main"),
+            (
+                "CONCLIB_TIMEOUT",
+                &self.timeout,
+                "--timeout 500ms, --timeout 30s or --timeout '1m 30s'",
+            ),
+        ];
+        for (variable, given, example) in options {
+            if let (Some(rest), Some(_)) = (text.strip_prefix(variable), given) {
+                let option = example.split(' ').next().unwrap_or_default();
+                return Failure::usage(format!("{option}{rest}")).advise(example);
+            }
+        }
+        Failure::usage(text)
     }
 
     fn variable(&self, name: &str) -> Option<OsString> {

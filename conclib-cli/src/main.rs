@@ -13,11 +13,9 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
-use args::Cli;
-use exit::Exit;
+use exit::{Exit, Failure};
 use output::Output;
 
 mod args;
@@ -30,7 +28,13 @@ mod time;
 mod value;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match args::parse() {
+        Ok(cli) => cli,
+        Err(failure) => {
+            Output::new(true).failure(&failure);
+            return failure.exit.into();
+        }
+    };
     log(cli.verbose);
     let output = Output::new(cli.json);
     let runtime = match tokio::runtime::Builder::new_multi_thread()
@@ -40,7 +44,8 @@ fn main() -> ExitCode {
     {
         Ok(runtime) => runtime,
         Err(error) => {
-            output::say(&format!("error: cannot start: {error}"));
+            let text = format!("cannot start: {error}");
+            output.failure(&Failure::new(Exit::TryAgain, "not_started", text));
             return Exit::TryAgain.into();
         }
     };

@@ -90,6 +90,28 @@ impl Output {
         self.line(&table.trim_fmt())
     }
 
+    /// Says something beside the output, to standard error: with JSON as an object, whose kind is a stable name.
+    pub(crate) fn note(self, kind: &str, text: &str) {
+        #[derive(Serialize)]
+        struct Note<'a> {
+            note: &'a str,
+            text: &'a str,
+        }
+        if self.json {
+            let note = Note { note: kind, text };
+            say(&json_line(&note).unwrap_or_default());
+        } else {
+            say(&printable(text));
+        }
+    }
+
+    /// Says something to people that JSON has in its output.
+    pub(crate) fn note_to_people(self, text: &str) {
+        if !self.json {
+            say(&printable(text));
+        }
+    }
+
     /// A word in the colour of its level.
     pub(crate) fn level(self, level: Level) -> String {
         let (word, color) = level.word();
@@ -121,7 +143,7 @@ impl Output {
 }
 
 /// Says something to the user, on standard error: without it, the command still does its work.
-pub(crate) fn say(text: &str) {
+fn say(text: &str) {
     drop(writeln!(io::stderr(), "{text}"));
 }
 

@@ -149,7 +149,7 @@ impl TraceContext {
 /// filter.
 fn context_of(span: &Span) -> Context {
     let of_span = (!span.is_disabled()).then(|| span.context());
-    let active = of_span.filter(|context| context.has_active_span());
+    let active = of_span.filter(Context::has_active_span);
     active.unwrap_or_else(Context::current)
 }
 

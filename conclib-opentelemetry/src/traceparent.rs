@@ -44,10 +44,10 @@ const DIGITS: &[u8; 16] = b"0123456789abcdef";
 /// The value of each byte as a digit, which is lower case; [`NO_DIGIT`] for others.
 const VALUES: [u8; 256] = {
     let mut values = [NO_DIGIT; 256];
-    let mut digit = 0;
-    while digit < DIGITS.len() {
-        values[DIGITS[digit] as usize] = digit as u8;
-        digit += 1;
+    let mut value = 0;
+    while value < 16 {
+        values[DIGITS[value as usize] as usize] = value;
+        value += 1;
     }
     values
 };

@@ -20,8 +20,13 @@ macro_rules! label_enum {
         }
 
         impl $name {
-            /// All that this version knows, in their order.
+            /// The same as `all`.
             pub(crate) const ALL: [Self; [$($text),+].len()] = [$(Self::$variant),+];
+
+            /// All that this version knows, in their order.
+            pub fn all() -> impl ExactSizeIterator<Item = Self> {
+                Self::ALL.into_iter()
+            }
 
             /// The name, as in a label.
             pub const fn as_str(self) -> &'static str {
@@ -78,6 +83,7 @@ mod tests {
             let text: String = rmp_serde::from_slice(&written).unwrap();
             assert_eq!(text, colour.to_string());
         }
+        assert!(Colour::all().eq([Colour::Red, Colour::DarkGreen]));
         assert_eq!(Colour::DarkGreen.to_string(), "dark_green");
         let unknown = rmp_serde::to_vec("blue").unwrap();
         let unknown: Colour = rmp_serde::from_slice(&unknown).unwrap();

@@ -310,13 +310,15 @@ pub mod inspect {
         Action, ActionOutcome, ActorDetails, ActorFilter, ActorPage, ActorQuery, ActorsQuery,
         Cursor, CursorError, FailurePage, FailuresQuery, LogQuery, LogState, MAX_LOG_DURATION,
         MAX_PAGE, MemberConfig, MemberMetrics, MemberStatus, MetricsQuery, Query, Refusal,
-        RestartBudget, Sort, StatusQuery, Supervision, TreeNode, TreePage, TreeQuery, TypePage,
-        TypeSummary, TypesQuery, VERSION, WaitEdge, WaitGraph, WaitKind, WaitsFor, WaitsQuery,
+        RestartBudget, SchemaPage, SchemasQuery, Sort, StatusQuery, Supervision, TreeNode,
+        TreePage, TreeQuery, TypePage, TypeSummary, TypesQuery, VERSION, WaitEdge, WaitGraph,
+        WaitKind, WaitsFor, WaitsQuery,
     };
     pub use crate::bus::inspect::{
         ActorOf, Audit, FleetActors, FromMember, InspectError, Inspector, MemberAddress,
         MemberStage,
     };
+    pub use crate::bus::server::skew_log::UndecodedMessage;
 }
 
 /// The state of a system's actors at one moment: see [`ActorSystem::snapshot`].

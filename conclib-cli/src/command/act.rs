@@ -8,7 +8,7 @@ use conclib::{Config, Urn};
 use serde::Serialize;
 
 use crate::command::confirm::confirm;
-use crate::command::inspection::{ask_all, connect, say_silent, short_type};
+use crate::command::inspection::{ask_all, connect, members, no_member, say_silent, short_type};
 use crate::exit::{Failure, of_action, of_outcome};
 use crate::output::{self, Output};
 use crate::time::parse_duration;
@@ -78,6 +78,8 @@ struct Target {
 }
 
 /// Have a process take no more requests, answer those that it has, and stop its actors
+///
+/// The process may live on: whether it ends is up to its program. With `run` it does, with code 0.
 #[derive(Debug, Args)]
 pub(crate) struct Drain {
     /// Node of the process; in a fleet, the member
@@ -157,7 +159,7 @@ impl Target {
         let (node, description) = find(&inspector, &self.urn).await?;
         let action = action(self.urn);
         let question = format!("{} {description}?", capital(action.name()));
-        confirm(&question, self.author.yes).await?;
+        confirm(&question, output, self.author.yes).await?;
         act(&inspector, output, &node, action, &audit).await
     }
 }
@@ -187,10 +189,7 @@ async fn find(inspector: &Inspector, urn: &Urn) -> Result<(String, String), Fail
             let text = format!("`{urn}` ({kind}, {queued} messages queued{running}) of {node}");
             Ok((node.clone(), text))
         }
-        [] => Err(first.map_or_else(
-            || conclib::inspect::InspectError::NoResponder.into(),
-            Failure::from,
-        )),
+        [] => Err(first.map_or_else(no_member, Failure::from)),
         several => {
             let nodes: Vec<_> = several.iter().map(|(node, _)| &**node).collect();
             let nodes = nodes.join(", ");
@@ -208,9 +207,8 @@ impl Drain {
         let inspector = connect(config).await?;
         let node = match self.member {
             Some(node) => node,
-            None => match &inspector.members().await?[..] {
+            None => match &members(&inspector).await?[..] {
                 [member] => member.node.clone(),
-                [] => return Err(conclib::inspect::InspectError::NoResponder.into()),
                 several => {
                     let nodes: Vec<_> = several.iter().map(|member| &*member.node).collect();
                     return Err(Failure::usage("the fleet has several members")
@@ -220,6 +218,7 @@ impl Drain {
         };
         confirm(
             &format!("Drain {node}, and stop its actors?"),
+            output,
             self.author.yes,
         )
         .await?;
@@ -239,10 +238,10 @@ impl Log {
         };
         let audit = self.author.audit()?;
         let inspector = connect(config).await?;
-        let members = inspector.members().await?;
+        let members = members(&inspector).await?;
         let nodes: Vec<_> = members.iter().map(|member| &*member.node).collect();
         let question = format!("Change the filter of the log of {}?", nodes.join(", "));
-        confirm(&question, self.author.yes).await?;
+        confirm(&question, output, self.author.yes).await?;
         for node in nodes {
             act(&inspector, output, node, action.clone(), &audit).await?;
         }

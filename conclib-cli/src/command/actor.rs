@@ -2,12 +2,12 @@
 
 use clap::Args;
 use conclib::inspect::{ActorDetails, ActorQuery, RestartBudget, Supervision};
-use conclib::metrics::FailureRecord;
+use conclib::metrics::{FailureRecord, HandlerCount};
 use conclib::{Config, Urn};
 use serde::Serialize;
 
 use crate::command::failures::FailureObject;
-use crate::command::inspection::{ActorObject, connect, running, short_type};
+use crate::command::inspection::{ActorObject, connect, members, running, short_type};
 use crate::exit::Failure;
 use crate::output::{self, Output, age};
 
@@ -29,7 +29,6 @@ struct DetailsObject {
     budget: Option<BudgetObject>,
     private: bool,
     own_thread: bool,
-    /// Empty unless the program has the feature `metrics`.
     handlers: Vec<HandlerObject>,
     children: Vec<String>,
     children_total: usize,
@@ -50,8 +49,35 @@ struct BudgetObject {
 struct HandlerObject {
     handler: String,
     message: Option<String>,
-    handled: u64,
-    failed: u64,
+    /// `null` unless the program has the feature `metrics`, as all below.
+    handled: Option<u64>,
+    failed: Option<u64>,
+    /// Of messages from the bus; `null` if there was none.
+    p50_ms: Option<f64>,
+    p99_ms: Option<f64>,
+}
+
+impl HandlerObject {
+    fn new(details: &ActorDetails, handler: &HandlerCount) -> Self {
+        let is_counted = is_counted(details, handler);
+        let millis = |part| {
+            let time = handler.times.quantile(part);
+            time.map(|time| time.as_secs_f64() * 1000.0)
+        };
+        Self {
+            handler: handler.handler.to_string(),
+            message: handler.message.as_ref().map(ToString::to_string),
+            handled: is_counted.then_some(handler.handled),
+            failed: is_counted.then_some(handler.failed),
+            p50_ms: millis(0.5),
+            p99_ms: millis(0.99),
+        }
+    }
+}
+
+/// True if the messages of the handler are counted. Members of former versions list only those that are.
+fn is_counted(details: &ActorDetails, handler: &HandlerCount) -> bool {
+    details.counts_handlers || handler.handled + handler.failed > 0
 }
 
 #[derive(Serialize)]
@@ -75,12 +101,7 @@ impl DetailsObject {
             handlers: details
                 .handlers
                 .iter()
-                .map(|handler| HandlerObject {
-                    handler: handler.handler.to_string(),
-                    message: handler.message.as_ref().map(ToString::to_string),
-                    handled: handler.handled,
-                    failed: handler.failed,
-                })
+                .map(|handler| HandlerObject::new(details, handler))
                 .collect(),
             children: texts(&details.children),
             children_total: details.children_total,
@@ -105,7 +126,7 @@ impl DetailsObject {
 impl Actor {
     pub(crate) async fn run(self, config: &Config, output: Output) -> Result<(), Failure> {
         let inspector = connect(config).await?;
-        let (node, details) = match &inspector.members().await?[..] {
+        let (node, details) = match &members(&inspector).await?[..] {
             [member] => {
                 let query = ActorQuery::new(self.urn);
                 (
@@ -164,14 +185,7 @@ pub(crate) fn lines(node: &str, details: &ActorDetails) -> Vec<(&'static str, St
     add("children", names(&details.children, details.children_total));
     add("watchers", names(&details.watchers, details.watchers_total));
     for handler in &details.handlers {
-        let message = handler.message.as_deref().unwrap_or("any message");
-        add(
-            "handler",
-            format!(
-                "{} ({message}): {} handled, {} failed",
-                handler.handler, handler.handled, handler.failed
-            ),
-        );
+        add("handler", handler_line(details, handler));
     }
     let is = |yes: bool, text: &str| if yes { text.to_owned() } else { String::new() };
     add(
@@ -187,6 +201,24 @@ pub(crate) fn lines(node: &str, details: &ActorDetails) -> Vec<(&'static str, St
             .map_or_else(String::new, last_failure),
     );
     lines
+}
+
+/// A handler with its message, and its counts and times if there are some.
+fn handler_line(details: &ActorDetails, handler: &HandlerCount) -> String {
+    let message = handler.message.as_deref().unwrap_or("any message");
+    let counts = if is_counted(details, handler) {
+        format!(": {} handled, {} failed", handler.handled, handler.failed)
+    } else {
+        String::new()
+    };
+    let times = match [0.5, 0.99].map(|part| handler.times.quantile(part)) {
+        [Some(half), Some(most)] => {
+            let [half, most] = [half, most].map(output::duration);
+            format!(", p50 {half}, p99 {most}")
+        }
+        _ => String::new(),
+    };
+    format!("{} ({message}){counts}{times}", handler.handler)
 }
 
 fn mailbox(details: &ActorDetails) -> String {

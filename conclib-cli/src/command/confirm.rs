@@ -5,13 +5,14 @@ use std::io::{self, IsTerminal, Write};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
 use crate::exit::Failure;
+use crate::output::Output;
 
-/// Asks for consent, unless it was given: on a terminal by a question, and elsewhere not at all.
-pub(crate) async fn confirm(question: &str, yes: bool) -> Result<(), Failure> {
+/// Asks for consent, unless it was given: on a terminal by a question; elsewhere, and with JSON, not at all.
+pub(crate) async fn confirm(question: &str, output: Output, yes: bool) -> Result<(), Failure> {
     if yes {
         return Ok(());
     }
-    if !io::stdin().is_terminal() {
+    if output.json || !io::stdin().is_terminal() {
         return Err(Failure::usage(format!("{question} Nothing was changed."))
             .advise("give --yes to do it"));
     }

@@ -1,17 +1,21 @@
 //! `dead`: the dead letters.
+//!
+//! - [`change`]: replays and removes them
 
 use clap::{Args, Subcommand};
 use conclib::Config;
 use conclib::durable::{DeadLetter, DeadLetters};
 use serde::Serialize;
 
-use crate::command::confirm::confirm;
 use crate::command::durable::{Contents, attributes};
 use crate::command::filter::{Filter, Subject};
 use crate::command::refuse_fleet;
 use crate::exit::{Exit, Failure};
 use crate::output::{self, Output, age};
 use crate::time::timestamp;
+use change::{Action, Change};
+
+mod change;
 
 /// The number of dead letters that are read at a time.
 const PAGE: u32 = 1000;
@@ -53,20 +57,6 @@ pub(crate) struct Show {
     /// Show the contents of the message
     #[arg(long)]
     payload: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Change {
-    /// Ids of dead letters, as listed
-    ids: Vec<String>,
-    #[command(flatten)]
-    choice: Choice,
-    /// All dead letters
-    #[arg(long, help_heading = "Options")]
-    all: bool,
-    /// Do it without a question
-    #[arg(long, help_heading = "Options")]
-    yes: bool,
 }
 
 /// The choice of dead letters.
@@ -114,23 +104,6 @@ impl Choice {
             }
             if is_last {
                 return Ok(chosen);
-            }
-        }
-    }
-
-    /// The ids of all dead letters that meet the conditions. Their contents are not kept.
-    async fn ids(&self, dead: &DeadLetters) -> Result<Vec<String>, Failure> {
-        let (mut ids, mut after) = (Vec::new(), String::new());
-        loop {
-            let page = dead.list().after(&after).limit(PAGE).await?;
-            let is_last = page.len() < PAGE as usize;
-            if let Some(last) = page.last() {
-                after.clone_from(&last.id);
-            }
-            let chosen = page.into_iter().filter(|letter| self.accepts(letter));
-            ids.extend(chosen.map(|letter| letter.id));
-            if is_last {
-                return Ok(ids);
             }
         }
     }
@@ -256,115 +229,4 @@ impl Show {
         let lines = rows.map(|(name, value)| format!("{name:<11} {}", output::printable(&value)));
         output.line(&lines.collect::<Vec<_>>().join("\n"))
     }
-}
-
-/// A change of dead letters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Action {
-    Replay,
-    Remove,
-}
-
-/// The outcome of a change, as JSON.
-#[derive(Serialize)]
-struct Outcome {
-    /// The number of dead letters that were chosen.
-    chosen: usize,
-    /// Dead letters that were replayed or removed.
-    changed: usize,
-    /// The ids of those that were there no more.
-    missing: Vec<String>,
-}
-
-impl Change {
-    /// Checks that dead letters are chosen in one way.
-    fn check(&self) -> Result<(), Failure> {
-        let ways = [!self.ids.is_empty(), !self.choice.is_empty(), self.all];
-        match ways.into_iter().filter(|way| *way).count() {
-            0 => Err(Failure::usage("no dead letters are chosen")
-                .advise("give ids, a filter such as --urn, or --all")),
-            1 => Ok(()),
-            _ => Err(Failure::usage(
-                "give ids, a filter, or --all, and not several of them",
-            )),
-        }
-    }
-
-    async fn run(self, dead: &DeadLetters, output: Output, action: Action) -> Result<(), Failure> {
-        let ids = if self.ids.is_empty() {
-            self.choose(dead, action).await?
-        } else {
-            self.ids
-        };
-        let outcome = change(dead, &ids, action).await?;
-        report(output, &outcome, action)
-    }
-
-    /// The ids of many dead letters, with the user's consent.
-    async fn choose(&self, dead: &DeadLetters, action: Action) -> Result<Vec<String>, Failure> {
-        let ids = self.choice.ids(dead).await?;
-        let count = ids.len();
-        let noun = if count == 1 { "letter" } else { "letters" };
-        output::say(&format!("{count} dead {noun}"));
-        if count > 0 {
-            let verb = match action {
-                Action::Replay => "Deliver again",
-                Action::Remove => "Remove for good:",
-            };
-            confirm(&format!("{verb} {count} dead {noun}?"), self.yes).await?;
-        }
-        Ok(ids)
-    }
-}
-
-/// Replays or removes dead letters, one after another in their order.
-async fn change(dead: &DeadLetters, ids: &[String], action: Action) -> Result<Outcome, Failure> {
-    let mut outcome = Outcome {
-        chosen: ids.len(),
-        changed: 0,
-        missing: Vec::new(),
-    };
-    for id in ids {
-        let done = match action {
-            Action::Replay => dead.replay(id).await,
-            Action::Remove => dead.delete(id).await,
-        };
-        let done = done.map_err(|error| {
-            let mut failure = Failure::from(error);
-            let before = format!(
-                "{} of {} were done; then, at {id}: ",
-                outcome.changed,
-                ids.len()
-            );
-            failure.text.insert_str(0, &before);
-            failure
-        })?;
-        if done {
-            outcome.changed += 1;
-        } else {
-            outcome.missing.push(id.clone());
-        }
-    }
-    Ok(outcome)
-}
-
-fn report(output: Output, outcome: &Outcome, action: Action) -> Result<(), Failure> {
-    if output.json {
-        output.json(outcome)?;
-    } else {
-        let verb = match action {
-            Action::Replay => "replayed",
-            Action::Remove => "removed",
-        };
-        output.line(&format!("{verb} {}", outcome.changed))?;
-    }
-    if outcome.missing.is_empty() {
-        return Ok(());
-    }
-    let ids = outcome.missing.join(", ");
-    Err(Failure::new(
-        Exit::Pointless,
-        "not_found",
-        format!("no dead letter has the id {ids}"),
-    ))
 }

@@ -1,11 +1,14 @@
 //! `doctor`: what is wrong, and what to do about it.
+//!
+//! - [`server`]: Redis itself
+//! - [`schemas`]: messages whose types differ between members, or that did not decode
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use clap::Args;
 use conclib::inspect::{ActorsQuery, Inspector, MemberStage, StatusQuery};
-use conclib::monitor::{BusMonitor, ServerStatus};
+use conclib::monitor::{BusMonitor, DurableStatus};
 use conclib::{Config, ProxyClient};
 use serde::Serialize;
 
@@ -14,6 +17,9 @@ use crate::command::inspection::ask_all;
 use crate::command::status::{Thresholds, not_served};
 use crate::exit::{Exit, Failure};
 use crate::output::{self, Level, Output, age};
+
+mod schemas;
+mod server;
 
 /// The age of a message at which its actor may be stuck.
 const OLD_MESSAGE: Duration = Duration::from_secs(30);
@@ -27,7 +33,7 @@ const MAX_DEAD_LETTERS: u64 = 100_000;
 /// The difference of clocks at which ages are wrong that people read, in seconds.
 const CLOCK_OFFSET: u64 = 2;
 
-/// Check Redis, the leases, the queues and the rights, and say what to do
+/// Check Redis, the leases, the queues, the rights and the schemas of messages, and say what to do
 ///
 /// Exits with 0 if nothing is in the way, whatever it warns of; with 3 if Redis or the actor system does not serve,
 /// with 7 beyond --max-oldest, and with 8 if the user of Redis may neither ask nor look.
@@ -45,6 +51,9 @@ struct Finding {
     text: String,
     #[serde(skip_serializing_if = "str::is_empty")]
     advice: String,
+    /// The message that it is about, if it is about one.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    skew: Option<schemas::Skew>,
 }
 
 /// The findings in their order.
@@ -58,7 +67,16 @@ impl Findings {
             check,
             text: text.into(),
             advice: advice.to_owned(),
+            skew: None,
         });
+    }
+
+    /// A warning about the types of a message.
+    fn skew(&mut self, skew: schemas::Skew, text: String, advice: &str) {
+        self.warn("schemas", text, advice);
+        if let Some(finding) = self.0.last_mut() {
+            finding.skew = Some(skew);
+        }
     }
 
     fn ok(&mut self, check: &'static str, text: impl Into<String>) {
@@ -89,7 +107,8 @@ impl Doctor {
 
     async fn examine(self, config: &Config, findings: &mut Findings) -> Result<(), Failure> {
         let monitor = BusMonitor::connect(config).await?;
-        let facts = Facts::read(config, &monitor).await?;
+        let mut facts = Facts::read(config, &monitor).await?;
+        let asked = self.thresholds.ask(config, &mut facts).await;
         if let Some(trip) = facts.round_trip {
             findings.ok(
                 "redis",
@@ -104,9 +123,9 @@ impl Doctor {
             }
         }
         if let Some(server) = &facts.server {
-            examine_server(server, findings);
+            server::examine(server, findings);
         }
-        examine_members(&facts, findings);
+        examine_members(&facts, &monitor, findings).await;
         for node in &facts.nodes {
             examine_node(node, findings);
         }
@@ -131,6 +150,7 @@ impl Doctor {
             ),
             Err(failure) => return Err(failure),
         }
+        asked?;
         self.thresholds.check(&facts)
     }
 }
@@ -202,6 +222,8 @@ async fn examine_answers(config: &Config, findings: &mut Findings) {
             format!("{count} processes answer, conclib {text}"),
         );
     }
+    let answered: Vec<_> = answers.answered.into_iter().map(|(node, _)| node).collect();
+    schemas::examine(&inspector, &answered, findings).await;
     examine_ages(&inspector, findings).await;
 }
 
@@ -227,96 +249,22 @@ async fn examine_ages(inspector: &Inspector, findings: &mut Findings) {
     }
 }
 
-fn examine_server(server: &ServerStatus, findings: &mut Findings) {
-    let version = format!("{} {}", server.kind, server.version);
-    let major = server
-        .version
-        .split('.')
-        .next()
-        .and_then(|major| major.parse::<u32>().ok());
-    if major.is_some_and(|major| major < 7) {
-        findings.warn(
-            "version",
-            format!("{version} is old"),
-            "use Redis 7 or Valkey: the rules of `conclib acl` need selectors",
-        );
-    } else {
-        findings.ok("version", version);
-    }
-    if !server.is_primary {
-        findings.error(
-            "role",
-            "this Redis is a replica, and takes no writes",
-            "connect to the primary, or by Sentinels: redis-sentinel://…",
-        );
-    }
-    examine_memory(server, findings);
-    match (server.append_only, server.snapshots) {
-        (true, _) => findings.ok("persistence", "appendonly yes"),
-        (false, Some(true)) => findings.warn(
-            "persistence",
-            "snapshots only: durable messages since the last one are lost when Redis ends",
-            "set `appendonly yes`, if durable messages are used",
-        ),
-        (false, Some(false)) => findings.warn(
-            "persistence",
-            "none: durable messages are lost when Redis ends",
-            "set `appendonly yes`, if durable messages are used",
-        ),
-        (false, None) => findings.warn(
-            "persistence",
-            "appendonly no: durable messages may be lost when Redis ends",
-            "set `appendonly yes`, if durable messages are used",
-        ),
-    }
-    if server.write_failed {
-        findings.error(
-            "persistence",
-            "the last write to the disk has failed",
-            "read the log of Redis; it may refuse writes until one succeeds",
-        );
-    }
-    findings.ok("replicas", server.replicas.to_string());
-}
-
-fn examine_memory(server: &ServerStatus, findings: &mut Findings) {
-    let used = output::bytes(server.used_memory);
-    if server.max_memory == 0 {
-        return findings.ok("memory", format!("{used}, without a bound"));
-    }
-    let text = format!("{used} of {}", output::bytes(server.max_memory));
-    if server.eviction_policy != "noeviction" {
-        findings.warn(
-            "eviction",
-            format!(
-                "Redis may evict leases and durable messages when its memory is full ({})",
-                server.eviction_policy
-            ),
-            "set `maxmemory-policy noeviction`",
-        );
-    }
-    if server.used_memory / 9 >= server.max_memory / 10 {
-        findings.warn(
-            "memory",
-            text,
-            "raise `maxmemory`: a full Redis refuses requests",
-        );
-    } else {
-        findings.ok("memory", text);
-    }
-}
-
-fn examine_members(facts: &Facts, findings: &mut Findings) {
-    let Some(members) = &facts.members else {
-        return;
-    };
+/// Counts the members of a fleet. Where none is meant and none serves, one that is there is named: a user who may not see it has no
+/// other right to miss.
+async fn examine_members(facts: &Facts, monitor: &BusMonitor, findings: &mut Findings) {
     if facts.is_fleet {
+        let Some(members) = &facts.members else {
+            return;
+        };
         let serving = facts.nodes.iter().filter(|node| node.is_served()).count();
         findings.ok(
             "fleet",
             format!("{} members, {serving} serve", members.len()),
         );
-    } else if !members.is_empty() {
+    } else if !facts.is_served()
+        && let Ok(members) = monitor.members().await
+        && !members.is_empty()
+    {
         findings.warn(
             "fleet",
             format!(
@@ -369,33 +317,42 @@ fn examine_node(node: &NodeFacts, findings: &mut Findings) {
         None => {}
     }
     if let Some(durable) = &node.durable {
-        let waited = durable.oldest.map(age).unwrap_or_default();
-        let details = if durable.is_readable {
-            let oldest = durable.oldest.map_or_else(String::new, |_| {
-                format!(", oldest {}", output::duration(waited))
-            });
-            format!(", {} in progress{oldest}", durable.in_progress)
-        } else {
-            String::new()
-        };
-        let text = format!(
-            "{} stored, {} delayed{details}",
-            durable.stored, durable.delayed
-        );
-        if durable.is_readable && durable.stored > durable.in_progress && waited.as_secs() > 60 {
-            findings.warn(
-                "durable",
-                text,
-                "`conclib durable ls` shows them; check that their actors run",
-            );
-        } else {
-            findings.ok("durable", text);
-        }
+        examine_durable(durable, findings);
     }
-    match node.dead_letters.as_ref().map(|dead| dead.stored) {
-        None => {}
-        Some(0) => findings.ok("dead", "no dead letters"),
-        Some(count) => {
+    if let Some(dead) = &node.dead_letters {
+        examine_dead_letters(dead.stored, findings);
+    }
+}
+
+fn examine_durable(durable: &DurableStatus, findings: &mut Findings) {
+    let waited = durable.oldest.map(age).unwrap_or_default();
+    let details = if durable.is_readable {
+        let oldest = durable.oldest.map_or_else(String::new, |_| {
+            format!(", oldest {}", output::duration(waited))
+        });
+        format!(", {} in progress{oldest}", durable.in_progress)
+    } else {
+        String::new()
+    };
+    let text = format!(
+        "{} stored, {} delayed{details}",
+        durable.stored, durable.delayed
+    );
+    if durable.is_readable && durable.stored > durable.in_progress && waited.as_secs() > 60 {
+        findings.warn(
+            "durable",
+            text,
+            "`conclib durable ls` shows them; check that their actors run",
+        );
+    } else {
+        findings.ok("durable", text);
+    }
+}
+
+fn examine_dead_letters(stored: u64, findings: &mut Findings) {
+    match stored {
+        0 => findings.ok("dead", "no dead letters"),
+        count => {
             let is_near = count >= MAX_DEAD_LETTERS / 10 * 9;
             let text = format!("{count} dead letters");
             let advice =
@@ -427,7 +384,7 @@ fn report(output: Output, findings: &Findings) -> Result<(), Failure> {
     }
     for finding in findings {
         let level = output.level(finding.level);
-        let text = output::printable(&finding.text);
+        let text = output::printable(&finding.text).replace('\n', "\n                   ");
         output.line(&format!("{level} {:<12} {text}", finding.check))?;
         if !finding.advice.is_empty() {
             output.line(&format!("      {:<12} try: {}", "", finding.advice))?;

@@ -1,4 +1,6 @@
 //! `durable`: the durable messages that are not handled yet.
+//!
+//! - [`recipients`]: the actors that they are for
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,6 +18,10 @@ use crate::output::{self, Output, age};
 use crate::time::timestamp;
 use crate::value::{BytesForm, Json, Value};
 
+use recipients::Recipients;
+
+mod recipients;
+
 /// The number of messages that are read at a time.
 const PAGE: u32 = 1000;
 
@@ -23,6 +29,9 @@ const PAGE: u32 = 1000;
 #[derive(Debug, Subcommand)]
 pub(crate) enum Durable {
     /// List stored messages, the oldest first, without those that wait for their due times
+    ///
+    /// ACTOR is the phase of the actor, `failed` if it has ended for good, `missing` if the process has none with the URN (one on
+    /// demand may start with the message), and empty if the process does not answer.
     Ls(List),
 }
 
@@ -80,6 +89,8 @@ pub(crate) fn attributes(attributes: &Attributes) -> BTreeMap<&str, &str> {
 struct Row<'a> {
     id: &'a str,
     urn: &'a str,
+    /// The phase of the actor, `missing` or `failed`; `null` if it is not known.
+    actor: Option<&'a str>,
     message: &'a str,
     key: &'a str,
     stored: String,
@@ -91,10 +102,11 @@ struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
-    fn new(message: &'a StoredMessage, has_payload: bool) -> Self {
+    fn new(message: &'a StoredMessage, recipients: &'a Recipients, has_payload: bool) -> Self {
         Self {
             id: &message.id,
             urn: &message.urn,
+            actor: recipients.state(&message.urn),
             message: &message.message,
             key: &message.key,
             stored: timestamp(message.stored_at),
@@ -111,20 +123,26 @@ impl Durable {
         refuse_fleet(config)?;
         let monitor = BusMonitor::connect(config).await?;
         match self {
-            Self::Ls(list) => list.run(&monitor, output).await,
+            Self::Ls(list) => list.run(config, &monitor, output).await,
         }
     }
 }
 
 impl List {
-    async fn run(self, monitor: &BusMonitor, output: Output) -> Result<(), Failure> {
+    async fn run(
+        self,
+        config: &Config,
+        monitor: &BusMonitor,
+        output: Output,
+    ) -> Result<(), Failure> {
         let messages = self.read(monitor).await?;
+        let recipients = Recipients::ask(config, monitor.node(), &messages).await;
         if output.json {
             let messages = messages.iter();
-            let messages = messages.map(|message| Row::new(message, self.payload));
+            let messages = messages.map(|message| Row::new(message, &recipients, self.payload));
             return output.json(&messages.collect::<Vec<_>>());
         }
-        let mut header = vec!["ID", "AGE", "URN", "MESSAGE", "KEY", "BYTES"];
+        let mut header = vec!["ID", "AGE", "URN", "ACTOR", "MESSAGE", "KEY", "BYTES"];
         if self.payload {
             header.push("PAYLOAD");
         }
@@ -133,6 +151,10 @@ impl List {
                 message.id.clone(),
                 output::duration(age(message.stored_at)),
                 message.urn.clone(),
+                recipients
+                    .state(&message.urn)
+                    .unwrap_or_default()
+                    .to_owned(),
                 message.message.clone(),
                 message.key.clone(),
                 message.contents.len().to_string(),

@@ -1,6 +1,6 @@
 //! The facts of a bus, for `status` and `doctor`. What the user of Redis may not read is left out and noted.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use conclib::Config;
 use conclib::monitor::{
@@ -9,10 +9,14 @@ use conclib::monitor::{
 };
 use serde::Serialize;
 
+use crate::command::inspection::{backlog, connect};
 use crate::command::{is_fleet, namespace};
 use crate::exit::Failure;
 use crate::output::age;
 use crate::time::timestamp;
+
+/// The longest time for which a process that answers is waited for to have read the ages.
+const AGES_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The facts of a bus.
 #[derive(Debug)]
@@ -23,7 +27,7 @@ pub(crate) struct Facts {
     pub(crate) server: Option<ServerStatus>,
     /// The node of the config; in a fleet those of its members.
     pub(crate) nodes: Vec<NodeFacts>,
-    /// The members of the namespace's fleet, also if the config is not for it; `None` if they may not be read.
+    /// The members of the fleet; `None` without one, or if they may not be read.
     pub(crate) members: Option<Vec<MemberEntry>>,
     pub(crate) refused: Vec<Refusal>,
     /// The ages of durable messages may be read, or there are none.
@@ -107,8 +111,8 @@ impl Facts {
         };
         facts.round_trip = facts.keep("time", monitor.round_trip().await)?;
         facts.server = facts.keep("server", monitor.server().await)?.flatten();
-        facts.members = facts.keep("members", monitor.members().await)?;
         if facts.is_fleet {
+            facts.members = facts.keep("members", monitor.members().await)?;
             for member in facts.members.clone().unwrap_or_default() {
                 let monitor = monitor.of_node(&member.node);
                 let monitor = monitor.map_err(|error| Failure::usage(error.to_string()))?;
@@ -120,13 +124,38 @@ impl Facts {
             let mut node = facts.node(monitor).await?;
             node.durable = facts.keep("durable messages", monitor.durable().await)?;
             node.dead_letters = facts.keep("dead letters", monitor.dead_letters().await)?;
-            facts.can_read_ages = node
-                .durable
-                .as_ref()
-                .is_some_and(|durable| durable.is_readable);
+            let durable = node.durable.as_ref();
+            facts.can_read_ages =
+                durable.is_some_and(|durable| durable.is_readable || durable.stored == 0);
             facts.nodes.push(node);
         }
         Ok(facts)
+    }
+
+    /// Asks the process of the node for the age of its oldest durable message, if this user may not read that: it would be
+    /// the right to read contents.
+    ///
+    /// # Errors
+    ///
+    /// The process does not tell it.
+    pub(crate) async fn ask_ages(&mut self, config: &Config) -> Result<(), Failure> {
+        if self.can_read_ages || !self.is_served() {
+            return Ok(());
+        }
+        let inspector = connect(config).await?;
+        for node in &mut self.nodes {
+            let Some(durable) = &mut node.durable else {
+                return Ok(()); // its number may not be read either: said by the end
+            };
+            let backlog = backlog(&inspector, &node.node, AGES_TIMEOUT).await?;
+            durable.oldest = match (backlog.oldest, backlog.stored) {
+                (Some(oldest), _) => SystemTime::now().checked_sub(oldest),
+                (None, Some(0)) => None,
+                (None, _) => return Ok(()), // nor may the process: said by the end
+            };
+        }
+        self.can_read_ages = true;
+        Ok(())
     }
 
     /// Reads the lease and the inbox of a node.

@@ -10,7 +10,7 @@ use conclib::metrics::FailureRecord;
 use serde::Serialize;
 
 use crate::command::filter::matches;
-use crate::command::inspection::connect;
+use crate::command::inspection::{connect, members};
 use crate::exit::Failure;
 use crate::output::{self, Output};
 use crate::time::parse_duration;
@@ -101,7 +101,7 @@ impl FailureReader {
         inspector: &Inspector,
     ) -> Result<Vec<(String, FailureRecord)>, Failure> {
         let (mut found, mut first, mut answers) = (Vec::new(), None, 0);
-        for member in inspector.members().await? {
+        for member in members(inspector).await? {
             match self.read_of(inspector, &member.node).await {
                 Ok(failures) => {
                     answers += 1;
@@ -158,7 +158,7 @@ impl Failures {
             match reader.read(&inspector).await {
                 Ok(failures) => self.show(output, failures)?,
                 // It may be back for the next look.
-                Err(failure) => output::say(&format!("no answer: {}", failure.text)),
+                Err(failure) => output.note("no_answer", &format!("no answer: {}", failure.text)),
             }
         }
     }

@@ -1,16 +1,46 @@
 //! Inspection of all members, for the commands that show them.
 
+use std::time::{Duration, Instant};
+
 use conclib::Config;
-use conclib::inspect::{Inspector, Query};
+use conclib::inspect::{Inspector, MemberAddress, MemberStage, Query, StatusQuery};
+use conclib::metrics::BacklogStats;
 use conclib::snapshot::ActorSnapshot;
 use serde::Serialize;
 
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 use crate::output::{self, Output};
+
+/// The age of a backlog that counts as that of now.
+const FRESH_BACKLOG: Duration = Duration::from_secs(2);
+
+/// Time after which a process is asked again for its backlog.
+const BACKLOG_PAUSE: Duration = Duration::from_millis(50);
 
 /// Connects as an observer.
 pub(crate) async fn connect(config: &Config) -> Result<Inspector, Failure> {
     Ok(Inspector::connect(config).await?)
+}
+
+/// The members that may be asked: of a fleet, those that have not left.
+///
+/// # Errors
+///
+/// There is none.
+pub(crate) async fn members(inspector: &Inspector) -> Result<Vec<MemberAddress>, Failure> {
+    let mut members = inspector.members().await?;
+    members.retain(|member| member.stage != Some(MemberStage::Left));
+    if members.is_empty() {
+        return Err(no_member());
+    }
+    Ok(members)
+}
+
+/// The failure of a fleet without members.
+pub(crate) fn no_member() -> Failure {
+    Failure::new(Exit::TryAgain, "no_responder", "the fleet has no members").advise(
+        "start an actor process with CONCLIB_FLEET=1, name another namespace, or leave out --fleet and CONCLIB_FLEET",
+    )
 }
 
 /// The answers of members, each with its node.
@@ -54,22 +84,39 @@ pub(crate) async fn ask_all<Q: Query>(
     }
     match first {
         Some(error) if answers.answered.is_empty() => Err(error.into()),
-        None if answers.answered.is_empty() => {
-            Err(conclib::inspect::InspectError::NoResponder.into())
-        }
+        None if answers.answered.is_empty() => Err(no_member()),
         _ => Ok(answers),
+    }
+}
+
+/// The backlog of a node as its process has read it within the last two seconds: the process reads it when it is asked.
+///
+/// # Errors
+///
+/// The process does not answer, or has not read it in time.
+pub(crate) async fn backlog(
+    inspector: &Inspector,
+    node: &str,
+    timeout: Duration,
+) -> Result<BacklogStats, Failure> {
+    let start = Instant::now();
+    loop {
+        let status = inspector.ask(node, &StatusQuery::default()).await?;
+        match status.stats.backlog {
+            Some(backlog) if backlog.age < FRESH_BACKLOG => return Ok(backlog),
+            _ if start.elapsed() < timeout => tokio::time::sleep(BACKLOG_PAUSE).await,
+            _ => {
+                let text = format!("the process of {node} has not read its queues in time");
+                return Err(Failure::new(Exit::TryAgain, "not_answered", text));
+            }
+        }
     }
 }
 
 /// Says which members have not answered; in JSON the output does.
 pub(crate) fn say_silent(output: Output, silent: &[Silent]) {
-    if !output.json {
-        for Silent { node, error } in silent {
-            output::say(&format!(
-                "no answer of {node}: {}",
-                output::printable(error)
-            ));
-        }
+    for Silent { node, error } in silent {
+        output.note_to_people(&format!("no answer of {node}: {error}"));
     }
 }
 

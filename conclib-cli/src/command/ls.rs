@@ -12,7 +12,7 @@ use conclib::snapshot::{ActorSnapshot, Phase};
 use serde::Serialize;
 
 use crate::command::inspection::{
-    ActorObject, Silent, ask_all, connect, running, say_silent, short_type,
+    ActorObject, Silent, ask_all, connect, members, running, say_silent, short_type,
 };
 use crate::exit::Failure;
 use crate::output::{self, Output};
@@ -201,7 +201,7 @@ impl List {
         let (mut actors, mut next) = (Vec::<(String, ActorSnapshot)>::new(), None);
         let (mut matching, mut total) = (0, 0);
         let silent;
-        let members = inspector.members().await?;
+        let members = members(&inspector).await?;
         if let [member] = &members[..] {
             let page = inspector.ask(&member.node, &query).await?;
             (matching, total) = (page.matching, page.total);
@@ -244,7 +244,7 @@ impl List {
                 let node = members.first().map_or("", |member| &*member.node);
                 format!("; next: --node {node} --after {next}")
             });
-            output::say(&format!("{shown} of {matching} actors{more}"));
+            output.note_to_people(&format!("{shown} of {matching} actors{more}"));
         }
         Ok(())
     }

@@ -1,4 +1,6 @@
 //! `metrics`: the counters of all members, for a scraper.
+//!
+//! - [`queues`]: families that are read from Redis
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,15 +14,19 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use clap::Args;
 use conclib::Config;
+use conclib::error::AskErrorKind;
 use conclib::inspect::{Inspector, MemberMetrics, MetricsQuery};
-use conclib::metrics::{ActorTypeMetrics, ProxyStats};
+use conclib::metrics::{ActorTypeMetrics, Anomaly, DurableStats, ProxyStats};
 use conclib::monitor::BusMonitor;
 use tokio::net::TcpListener;
 
-use crate::command::inspection::{connect, short_type};
+use crate::command::inspection::{connect, members, short_type};
 use crate::exit::{Exit, Failure};
 use crate::openmetrics::{self, Family, Figures, counter, gauge};
-use crate::output::{self, Output, age};
+use crate::output::Output;
+use queues::Missing;
+
+mod queues;
 
 const UP: Family = gauge("conclib_member_up", "1 if the member answers");
 const ACTORS: Family = gauge("conclib_actors", "Living actors");
@@ -72,25 +78,17 @@ const LEASE_HELD: Family = gauge("conclib_lease_held", "1 with the lease");
 const LEASE_LOSSES: Family = counter("conclib_lease_losses", "Leases that were lost");
 const CONNECTION_LOSSES: Family =
     counter("conclib_connection_losses", "Connections that were lost");
-const INBOX: Family = gauge("conclib_bus_inbox_length", "Requests that wait on the bus");
-const STORED: Family = gauge(
-    "conclib_durable_stored",
-    "Durable messages that are not handled yet",
-);
-const DELAYED: Family = gauge(
-    "conclib_durable_delayed",
-    "Durable messages that wait for their due times",
-);
-const STORED_OLDEST: Family = gauge(
-    "conclib_durable_oldest_seconds",
-    "Age of the oldest durable message",
-);
-const DEAD: Family = gauge("conclib_dead_letters", "Dead letters");
+/// The errors of lost messages whose series are there from the start.
+const LOST_FROM_THE_START: [AskErrorKind; 3] = [
+    AskErrorKind::Overloaded,
+    AskErrorKind::Timeout,
+    AskErrorKind::ActorStopped,
+];
 
 /// Print the counters of all members as OpenMetrics text, or serve them to a scraper
 ///
-/// The families are those of the page on metrics, each with the label `node`. With --listen, members are asked when
-/// the scraper asks: nothing is spent in between.
+/// The families are those of the page on metrics, each with the label `node`; those that cannot be read are named on standard
+/// error, once each. With --listen, members are asked when the scraper asks: nothing is spent in between.
 #[derive(Debug, Args)]
 pub(crate) struct Metrics {
     /// Serve the text at http://ADDRESS/metrics until the process is stopped, such as 127.0.0.1:9100
@@ -102,6 +100,8 @@ pub(crate) struct Metrics {
 struct Sources {
     inspector: Inspector,
     monitor: BusMonitor,
+    /// The families that were said to be left out.
+    missing: Missing,
 }
 
 impl Metrics {
@@ -109,15 +109,16 @@ impl Metrics {
         let sources = Sources {
             inspector: connect(config).await?,
             monitor: BusMonitor::connect(config).await?,
+            missing: Missing::new(output),
         };
         match self.listen {
             None => output.line(sources.text().await?.trim_end()),
-            Some(address) => serve(sources, address).await,
+            Some(address) => serve(sources, address, output).await,
         }
     }
 }
 
-async fn serve(sources: Sources, address: SocketAddr) -> Result<(), Failure> {
+async fn serve(sources: Sources, address: SocketAddr, output: Output) -> Result<(), Failure> {
     let listener = TcpListener::bind(address).await;
     let failed = |error: std::io::Error| {
         Failure::new(
@@ -128,7 +129,7 @@ async fn serve(sources: Sources, address: SocketAddr) -> Result<(), Failure> {
     };
     let listener = listener.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
-    output::say(&format!("serving http://{address}/metrics"));
+    output.note("serving", &format!("serving http://{address}/metrics"));
     let router = Router::new()
         .route("/metrics", get(scrape))
         .with_state(Arc::new(sources));
@@ -147,6 +148,7 @@ async fn scrape(State(sources): State<Arc<Sources>>) -> Response {
 
 impl Sources {
     async fn text(&self) -> Result<String, Failure> {
+        members(&self.inspector).await?;
         let mut figures = Figures::default();
         for answer in self.inspector.ask_all(&MetricsQuery::default()).await? {
             let node = &answer.member.node;
@@ -156,31 +158,10 @@ impl Sources {
                 record(&mut figures, node, &metrics);
             }
             if let Ok(monitor) = self.monitor.of_node(node) {
-                record_queues(&mut figures, &monitor).await;
+                self.record_queues(&mut figures, &monitor, is_up).await;
             }
         }
         Ok(figures.text())
-    }
-}
-
-/// Records the queues of a node, as far as they may be read.
-async fn record_queues(figures: &mut Figures, monitor: &BusMonitor) {
-    let labels = [("node", monitor.node())];
-    if let Ok(Some(lease)) = monitor.lease().await
-        && let Ok(length) = monitor.inbox_len(lease.epoch).await
-    {
-        figures.add(INBOX, &labels, length);
-    }
-    if let Ok(durable) = monitor.durable().await {
-        figures.add(STORED, &labels, durable.stored);
-        figures.add(DELAYED, &labels, durable.delayed);
-        if durable.is_readable {
-            let oldest = durable.oldest.map(age).unwrap_or_default();
-            figures.max(STORED_OLDEST, &labels, oldest.as_secs_f64());
-        }
-    }
-    if let Ok(dead) = monitor.dead_letters().await {
-        figures.add(DEAD, &labels, dead.stored);
     }
 }
 
@@ -216,6 +197,9 @@ fn record_type(figures: &mut Figures, node: &str, of_type: &ActorTypeMetrics) {
             stopped.count,
         );
     }
+    for kind in LOST_FROM_THE_START {
+        figures.add(LOST, &with("error", kind.as_str()), 0);
+    }
     for lost in &of_type.lost {
         figures.add(LOST, &with("error", lost.kind.as_str()), lost.count);
     }
@@ -250,8 +234,20 @@ fn record_proxy(figures: &mut Figures, node: &str, stats: &ProxyStats) {
     figures.add(REQUESTS, &with("kind", "ask"), stats.received_asks);
     figures.add(REQUESTS, &with("kind", "tell"), stats.received_tells);
     figures.add(ANSWERS, &with("outcome", "ok"), stats.asks.ok);
+    figures.add(
+        ANSWERS,
+        &with("outcome", AskErrorKind::Overloaded.as_str()),
+        0,
+    );
     for error in &stats.asks.errors {
         figures.add(ANSWERS, &with("outcome", error.kind.as_str()), error.count);
+    }
+    // From the start, or the first ones are missed by `increase(…)`.
+    for kind in AskErrorKind::all() {
+        figures.add(LOST_TELLS, &with("error", kind.as_str()), 0);
+    }
+    for kind in Anomaly::all() {
+        figures.add(ANOMALIES, &with("kind", kind.as_str()), 0);
     }
     for error in &stats.lost_tells {
         figures.add(LOST_TELLS, &with("error", error.kind.as_str()), error.count);
@@ -270,7 +266,13 @@ fn record_proxy(figures: &mut Figures, node: &str, stats: &ProxyStats) {
         &labels,
         u64::try_from(stats.waiting_bytes).unwrap_or(u64::MAX),
     );
-    let durable = &stats.durable;
+    record_ended(figures, node, &stats.durable);
+    figures.add(LEASE_HELD, &labels, u64::from(stats.epoch.is_some()));
+    figures.add(LEASE_LOSSES, &labels, stats.lease_losses);
+    figures.add(CONNECTION_LOSSES, &labels, stats.connection_losses.into());
+}
+
+fn record_ended(figures: &mut Figures, node: &str, durable: &DurableStats) {
     for (verdict, count) in [
         ("handled", durable.handled),
         ("duplicate", durable.duplicates),
@@ -278,10 +280,11 @@ fn record_proxy(figures: &mut Figures, node: &str, stats: &ProxyStats) {
         ("dead_letter", durable.dead_letters),
         ("dropped_dead_letter", durable.dropped_dead_letters),
     ] {
-        figures.add(ENDED, &with("verdict", verdict), count);
+        figures.add(ENDED, &[("node", node), ("verdict", verdict)], count);
     }
-    figures.add(FAILED_DELIVERIES, &labels, durable.failed_deliveries);
-    figures.add(LEASE_HELD, &labels, u64::from(stats.epoch.is_some()));
-    figures.add(LEASE_LOSSES, &labels, stats.lease_losses);
-    figures.add(CONNECTION_LOSSES, &labels, stats.connection_losses.into());
+    figures.add(
+        FAILED_DELIVERIES,
+        &[("node", node)],
+        durable.failed_deliveries,
+    );
 }

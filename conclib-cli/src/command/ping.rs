@@ -120,8 +120,9 @@ impl Ping {
                     }
                 }
                 Err(failure) => {
-                    if self.count > 1 && !output.json {
-                        output::say(&format!("{name}: no answer {number}: {}", failure.text));
+                    if self.count > 1 {
+                        let text = format!("{name}: no answer {number}: {}", failure.text);
+                        output.note_to_people(&text);
                     }
                     let is_hopeless = matches!(failure.exit, Exit::NotPermitted | Exit::Usage);
                     last_error = Some(failure);

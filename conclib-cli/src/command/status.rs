@@ -1,6 +1,6 @@
 //! `status`: who serves, and what waits.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use clap::Args;
 use conclib::Config;
@@ -13,8 +13,8 @@ use crate::time::parse_duration;
 
 /// Show who serves, and what waits
 ///
-/// Exits with 3 if no actor system serves, and with 7 beyond --max-oldest. All of it is read from Redis: nothing is
-/// asked of the actor systems.
+/// Exits with 3 if no actor system serves, and with 7 beyond --max-oldest. All of it is read from Redis, and nothing asked of
+/// the actor system, but the age for --max-oldest, if the user is an observer.
 #[derive(Debug, Args)]
 pub(crate) struct Status {
     #[command(flatten)]
@@ -30,15 +30,28 @@ pub(crate) struct Thresholds {
 }
 
 impl Thresholds {
+    /// Asks for the facts that the thresholds need, and that were not read.
+    ///
+    /// # Errors
+    ///
+    /// The process of the node does not tell them.
+    pub(crate) async fn ask(self, config: &Config, facts: &mut Facts) -> Result<(), Failure> {
+        if self.max_oldest.is_none() {
+            return Ok(());
+        }
+        facts.ask_ages(config).await
+    }
+
     /// The failure of a threshold that is exceeded.
     pub(crate) fn check(self, facts: &Facts) -> Result<(), Failure> {
         let Some(max) = self.max_oldest else {
             return Ok(());
         };
         if !facts.can_read_ages {
-            let text = "this user may not read the ages of durable messages";
-            return Err(Failure::new(Exit::NotPermitted, "not_permitted", text)
-                .advise("give it the rights of an operator: `conclib acl operator`"));
+            let text = "neither this user nor the process may read the ages of durable messages";
+            return Err(Failure::new(Exit::NotPermitted, "not_permitted", text).advise(
+                "give them the rights of their roles: `conclib acl observer`, `conclib acl proxy`",
+            ));
         }
         let Some(oldest) = facts.oldest() else {
             return Ok(());
@@ -59,7 +72,8 @@ impl Thresholds {
 impl Status {
     pub(crate) async fn run(self, config: &Config, output: Output) -> Result<(), Failure> {
         let monitor = BusMonitor::connect(config).await?;
-        let facts = Facts::read(config, &monitor).await?;
+        let mut facts = Facts::read(config, &monitor).await?;
+        let asked = self.thresholds.ask(config, &mut facts).await;
         if output.json {
             output.json(&facts)?;
         } else {
@@ -68,6 +82,7 @@ impl Status {
         if !facts.is_served() {
             return Err(not_served(&facts));
         }
+        asked?;
         self.thresholds.check(&facts)
     }
 }
@@ -146,9 +161,7 @@ fn show_node(node: &NodeFacts, line: &mut impl FnMut(&str, String)) {
         line("inbox", format!("{inbox} requests"));
     }
     if let Some(durable) = &node.durable {
-        let oldest = durable.oldest.map_or_else(String::new, |oldest| {
-            format!(", oldest {}", output::duration(age(oldest)))
-        });
+        let oldest = oldest(durable.oldest);
         line(
             "durable",
             if durable.is_readable {
@@ -157,16 +170,24 @@ fn show_node(node: &NodeFacts, line: &mut impl FnMut(&str, String)) {
                     durable.stored, durable.in_progress, durable.delayed
                 )
             } else {
-                format!("{} stored, {} delayed", durable.stored, durable.delayed)
+                format!(
+                    "{} stored, {} delayed{oldest}",
+                    durable.stored, durable.delayed
+                )
             },
         );
     }
     if let Some(dead) = &node.dead_letters {
-        let oldest = dead.oldest.map_or_else(String::new, |oldest| {
-            format!(", oldest {}", output::duration(age(oldest)))
-        });
+        let oldest = oldest(dead.oldest);
         line("dead letters", format!("{}{oldest}", dead.stored));
     }
+}
+
+/// The age of the oldest of several messages, as the end of a list.
+fn oldest(time: Option<SystemTime>) -> String {
+    time.map_or_else(String::new, |time| {
+        format!(", oldest {}", output::duration(age(time)))
+    })
 }
 
 fn show_members(output: Output, facts: &Facts) -> Result<(), Failure> {

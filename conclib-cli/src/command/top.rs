@@ -2,7 +2,7 @@
 //!
 //! - [`sample`]: one look at the members; [`object`]: a look as JSON
 //! - [`state`]: the state of the screen, and the effect of keys; [`rows`] of its lists; [`rates`] between looks (pure)
-//! - [`draw`]: the screen
+//! - [`draw`]: the screen; [`columns`] that fit it, and the box with the [`details`] of an actor
 
 use std::io::{self, IsTerminal};
 use std::time::Duration;
@@ -22,6 +22,8 @@ use rows::View;
 use sample::{Sampler, Wanted};
 use state::{Reaction, Screen};
 
+mod columns;
+mod details;
 mod draw;
 mod object;
 mod rates;
@@ -34,8 +36,8 @@ const MAX_EVENTS: usize = 64;
 
 /// Show all members, types and actors on the whole terminal, again and again
 ///
-/// Keys: 1 types, 2 actors, 3 failures, 4 waits; Up and Down select, Enter inspects an actor, / filters, s changes the
-/// order, p pauses, q quits.
+/// Keys: 1 types, 2 actors, 3 failures, 4 waits; Up and Down select, Enter inspects an actor (Up and Down scroll there, Esc
+/// leaves), / filters, s changes the order, p pauses, q quits. A narrow terminal shows fewer columns.
 #[derive(Debug, Args)]
 pub(crate) struct Top {
     /// Time between two looks, at least 200ms

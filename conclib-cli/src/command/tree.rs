@@ -5,7 +5,7 @@ use conclib::inspect::{Inspector, TreeNode, TreeQuery};
 use conclib::{Config, Urn};
 use serde::Serialize;
 
-use crate::command::inspection::{connect, short_type};
+use crate::command::inspection::{connect, members, short_type};
 use crate::exit::Failure;
 use crate::output::{self, Output};
 
@@ -60,7 +60,7 @@ impl From<&TreeNode> for NodeObject {
 impl Tree {
     pub(crate) async fn run(self, config: &Config, output: Output) -> Result<(), Failure> {
         let inspector = connect(config).await?;
-        let members = inspector.members().await?;
+        let members = members(&inspector).await?;
         let mut trees = Vec::new();
         let mut refused = None;
         for member in &members {
@@ -73,7 +73,8 @@ impl Tree {
             // Not every member has the root.
             Some((_, failure)) if trees.is_empty() => return Err(failure),
             Some((node, failure)) if self.root.is_none() => {
-                output::say(&format!("no answer of {node}: {}", failure.text));
+                let text = format!("no answer of {node}: {}", failure.text);
+                output.note("no_answer", &text);
             }
             _ => {}
         }
@@ -93,7 +94,8 @@ impl Tree {
                 output.line(&line(actor))?;
             }
             if nodes.len() < matching {
-                output::say(&format!("{} of {matching} actors of {node}", nodes.len()));
+                let text = format!("{} of {matching} actors of {node}", nodes.len());
+                output.note_to_people(&text);
             }
         }
         Ok(())

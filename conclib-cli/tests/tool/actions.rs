@@ -32,7 +32,7 @@ impl LogControl for Filter {
 }
 
 /// A system that allows actions, and the tool for it.
-async fn operated() -> (Bus, ActorSystem, conclib::Proxy, Tool) {
+pub(crate) async fn operated() -> (Bus, ActorSystem, conclib::Proxy, Tool) {
     let bus = Bus::redis().await;
     let system = ActorSystem::new();
     let config = bus.config.clone().allow_admin();
@@ -44,7 +44,7 @@ async fn operated() -> (Bus, ActorSystem, conclib::Proxy, Tool) {
 }
 
 /// Arguments with a reason and consent.
-fn because<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
+pub(crate) fn because<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
     [
         arguments,
         &["--reason", "a test", "--operator", "ann", "--yes"],
@@ -138,49 +138,10 @@ async fn node_is_drained() {
     let (_bus, system, proxy, tool) = operated().await;
     open_shop(&system, "shop", &Log::default()).await;
     let drained = tool.run(&because(&["drain", "main"])).await;
-    drained.ok();
+    assert!(
+        drained.ok().contains("the process may live on"),
+        "{drained:?}"
+    );
     within(proxy.stopped()).await;
     tool.run(&["ping"]).await.failed(3);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn roles_can_do_what_they_are_for() {
-    use crate::refusals::create_user;
-    use conclib::bus::Role;
-
-    let (bus, system, _proxy, _) = operated().await;
-    open_shop(&system, "shop", &Log::default()).await;
-    let observer = create_user(&bus, "observer", Role::Observer).await;
-    for arguments in [
-        &["ls"][..],
-        &["tree"],
-        &["actor", "shop"],
-        &["failures"],
-        &["top", "--once"],
-        &["metrics"],
-        &["log"],
-        &["status"],
-        &["doctor"],
-    ] {
-        assert_eq!(observer.run(arguments).await.code, Some(0), "{arguments:?}");
-    }
-    for arguments in [
-        &["dead", "ls"][..],
-        &["durable", "ls"],
-        &["status", "--max-oldest", "1h"],
-        &["ask", "shop", "Order", r#"{"n":1}"#],
-    ] {
-        assert_eq!(observer.run(arguments).await.code, Some(8), "{arguments:?}");
-    }
-    let denied = observer.run(&because(&["stop", "shop"])).await;
-    assert_eq!(denied.code, Some(8), "{denied:?}");
-    let operator = create_user(&bus, "operator", Role::Operator).await;
-    for arguments in [
-        &["dead", "ls"][..],
-        &["durable", "ls"],
-        &["status", "--max-oldest", "1h"],
-    ] {
-        assert_eq!(operator.run(arguments).await.code, Some(0), "{arguments:?}");
-    }
-    operator.run(&because(&["stop", "shop"])).await.ok();
 }

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use conclib::bus::Role;
 use conclib::durable::DeadLetters;
-use conclib_tests::actors::Raw;
+use conclib_tests::actors::{GatedActor, Raw};
 use conclib_tests::bus::{Bus, BusFixture};
 use conclib_tests::durable::open_shop;
 use conclib_tests::{Log, eventually};
 use serde_json::{Value, json};
 
+use crate::refusals::create_user;
 use crate::support::{Tool, fixture};
 
 /// Dead letters: messages to `shop`, which has no handler for one of them, and to `desk`, which was there only
@@ -121,16 +123,35 @@ async fn many_are_changed_only_with_consent() {
         assert!(run.failed(2).starts_with("3 dead letters\n"), "{run:?}");
         assert!(run.errors.contains("Nothing was changed"), "{run:?}");
     }
+    let run = tool.run(&["dead", "rm", "--all", "--json"]).await;
+    let error: Value = serde_json::from_str(run.failed(2)).unwrap();
+    assert_eq!(
+        error["text"],
+        "Remove for good: 3 dead letters? Nothing was changed."
+    );
     assert_eq!(dead.list().await.unwrap().len(), 3);
     let removed = tool
         .run(&["dead", "rm", "--message", "Odd", "--yes", "--json"])
         .await;
+    removed.ok();
+    let removed = removed.json();
     assert_eq!(
-        removed.json(),
-        json!({"chosen": 1, "changed": 1, "missing": []})
+        (&removed["chosen"], &removed["changed"], &removed["missing"]),
+        (&json!(1), &json!(1), &json!([]))
     );
+    let letter = &removed["letters"][0];
+    assert_eq!(
+        (&letter["urn"], &letter["message"], &letter["key"]),
+        (&json!("shop"), &json!("Odd"), &json!("b-3"))
+    );
+    assert_eq!(letter["new_id"], json!(null));
     let removed = tool.run(&["dead", "rm", "--all", "--yes"]).await;
-    assert_eq!((removed.code, &*removed.output), (Some(0), "removed 2\n"));
+    let lines: Vec<_> = removed.output.lines().collect();
+    assert!(
+        lines[0].ends_with(": Stranger for shop, key a-1"),
+        "{removed:?}"
+    );
+    assert_eq!((removed.code, &lines[2..]), (Some(0), &["removed 2"][..]));
     assert!(dead.list().await.unwrap().is_empty());
     let none = tool.run(&["dead", "rm", "--all"]).await;
     assert_eq!((none.code, &*none.output), (Some(0), "removed 0\n"));
@@ -151,14 +172,17 @@ async fn replayed_message_is_handled() {
     let log = Log::default();
     open_shop(&bus.system, "shop", &log).await;
     let replayed = tool.run(&["dead", "replay", id]).await;
-    assert_eq!(replayed.ok(), "replayed 1");
+    let (line, sum) = replayed.ok().split_once('\n').unwrap();
+    let start = format!("replayed {id}: Order for shop, key order-5, now ");
+    let new_id = line.strip_prefix(&start).unwrap();
+    assert!(sum == "replayed 1" && new_id != id, "{replayed:?}");
     eventually("it is handled", async || log.entries() == ["5"]).await;
     let again = tool.run(&["dead", "replay", id]).await;
     assert!(again.failed(4).contains(id), "{again:?}");
     let again = tool.run(&["dead", "replay", id, "--json"]).await;
     assert_eq!(
         again.json(),
-        json!({"chosen": 1, "changed": 0, "missing": [id]})
+        json!({"chosen": 1, "changed": 0, "letters": [], "missing": [id]})
     );
 }
 
@@ -180,6 +204,8 @@ async fn stored_messages_are_listed() {
     let listed = tool.run(&["durable", "ls", "--json"]).await.json();
     assert_eq!(keys(&listed), ["1", "2", "3"]);
     assert!(listed[0].get("payload").is_none());
+    // No process serves the node.
+    assert_eq!(listed[0]["actor"], json!(null));
     let arguments = ["durable", "ls", "--json", "--payload", "--urn", "*/2"];
     let listed = tool.run(&arguments).await.json();
     assert_eq!(
@@ -188,4 +214,36 @@ async fn stored_messages_are_listed() {
     );
     let table = tool.run(&["durable", "ls", "--limit", "2"]).await;
     assert_eq!(table.ok().lines().count(), 3, "{table:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stored_messages_name_the_state_of_their_actors() {
+    let (bus, tool) = fixture().await;
+    let (gate, control) = GatedActor::closed();
+    bus.system.spawn(gate).await.unwrap();
+    for urn in ["gate", "nowhere", "gate", "gone"] {
+        tool.run(&["tell", urn, "Enter", r#"{"n":1}"#, "--durable"])
+            .await
+            .ok();
+    }
+    eventually("a handler runs", async || control.entered() == 1).await;
+    let operator = create_user(&bus.bus, "operator", Role::Operator).await;
+    let listed = operator.run(&["durable", "ls", "--json"]).await;
+    listed.ok();
+    let listed = listed.json();
+    let states = listed.as_array().unwrap().iter();
+    let states: Vec<_> = states.map(|row| (&row["urn"], &row["actor"])).collect();
+    let (running, missing) = (&json!("running"), &json!("missing"));
+    assert_eq!(
+        states,
+        [
+            (&json!("gate"), running),
+            (&json!("nowhere"), missing),
+            (&json!("gate"), running),
+            (&json!("gone"), missing),
+        ]
+    );
+    let table = tool.run(&["durable", "ls", "--urn", "nowhere"]).await;
+    assert!(table.ok().contains("nowhere  missing  Enter"), "{table:?}");
+    control.admit(2);
 }

@@ -1,7 +1,4 @@
-//! `ls`, `actor`, `tree`, `failures`, `metrics` and `top`.
-
-use std::process::Command;
-use std::time::Duration;
+//! `ls`, `actor`, `tree`, `failures` and `metrics`.
 
 use conclib::prelude::*;
 use conclib_tests::actors::GatedActor;
@@ -125,9 +122,37 @@ async fn actor_shows_what_it_does() {
     );
 }
 
+/// The names of handlers are those of the type, also of those that no message has reached.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn actor_lists_its_handlers() {
+    let (_bus, tool) = fixture().await;
+    tool.run(&["ask", "worker", "Double", r#"{"n":1}"#])
+        .await
+        .ok();
+    let lines = tool.run(&["actor", "worker"]).await;
+    let handler = |start: &str| {
+        let mut lines = lines.ok().lines();
+        let line = lines.find(|line| line.starts_with(&format!("handler      {start}")));
+        line.unwrap_or_else(|| panic!("{start}: {lines:?}"))
+    };
+    let double = handler("double (Double): 1 handled, 0 failed, p50 ");
+    assert!(double.contains(", p99 "), "{double}");
+    assert!(handler("explode (Explode)").ends_with("0 handled, 0 failed"));
+    let actor = tool.run(&["actor", "worker", "--json"]).await.json();
+    let handlers = actor["handlers"].as_array().unwrap();
+    let of = |name: &str| handlers.iter().find(|of| of["handler"] == name).unwrap();
+    assert_eq!(
+        (&of("double")["handled"], &of("record")["handled"]),
+        (&json!(1), &json!(0))
+    );
+    assert!(of("double")["p99_ms"].as_f64().unwrap() > 0.0, "{actor}");
+    assert_eq!(of("record")["p99_ms"], json!(null));
+    assert_eq!(handlers.len(), 8, "{actor}");
+}
+
 #[derive(Actor)]
 #[actor(urn = "parent")]
-struct Parent;
+pub(crate) struct Parent;
 
 #[handlers]
 impl Parent {
@@ -250,6 +275,41 @@ async fn metrics_are_text_for_a_scraper() {
     assert_eq!(ended.code(), Some(0));
 }
 
+/// A series that appears with its first occurrence is missed by the alerts on it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn series_of_alerts_are_there_from_the_start() {
+    let (_bus, tool) = fixture().await;
+    let metrics = tool.run(&["metrics"]).await;
+    let has = |start: &str, value: &str| {
+        let mut lines = metrics.ok().lines();
+        lines.any(|line| line.starts_with(start) && line.ends_with(value))
+    };
+    for series in [
+        "conclib_bus_anomalies_total{node=\"main\",kind=\"unreadable_request\"} 0",
+        "conclib_bus_anomalies_total{node=\"main\",kind=\"reply_overflow\"} 0",
+        "conclib_bus_lost_tells_total{node=\"main\",error=\"overloaded\"} 0",
+        "conclib_bus_lost_tells_total{node=\"main\",error=\"bad_request\"} 0",
+        "conclib_bus_answers_total{node=\"main\",outcome=\"overloaded\"} 0",
+        "conclib_actor_lost_total{node=\"main\",actor=\"Worker\",error=\"overloaded\"} 0",
+        "conclib_durable_ended_total{node=\"main\",verdict=\"dead_letter\"} 0",
+    ] {
+        assert!(has(series, ""), "{series}\n{metrics:?}");
+    }
+    let rules = include_str!("../../../docs/operations/alerts.yml");
+    let words = rules.split(|c: char| !(c.is_ascii_lowercase() || c == '_'));
+    let families = words.filter(|word| word.starts_with("conclib_"));
+    let families: std::collections::BTreeSet<_> = families.collect();
+    let missing = families
+        .iter()
+        .filter(|family| !has(&format!("{family}{{"), ""));
+    // Members do not know the counters of clients.
+    assert!(
+        missing.eq(["conclib_client_requests_total"].iter()),
+        "{metrics:?}"
+    );
+    assert!(families.len() > 7);
+}
+
 /// Members of a fleet, one of which has a listed actor.
 async fn fleet() -> (Bus, Vec<(conclib::Proxy, ActorSystem)>, Tool) {
     let bus = Bus::redis().await;
@@ -292,124 +352,4 @@ async fn members_of_a_fleet_are_shown_together() {
         .collect();
     assert_eq!(nodes, ["eu-1", "eu-2"]);
     drop(systems);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn top_looks_once_without_a_terminal() {
-    let (_bus, tool) = fixture().await;
-    tool.run(&["ask", "worker", "Double", r#"{"n":1}"#])
-        .await
-        .ok();
-    let top = tool.run(&["top", "--once", "--json"]).await.json();
-    let member = &top["members"][0];
-    assert_eq!(
-        (&member["node"], &member["actors"]),
-        (&json!("main"), &json!(3))
-    );
-    assert_eq!(
-        (&member["asks"], &member["answers_ok"]),
-        (&json!(1), &json!(1))
-    );
-    assert_eq!(
-        (&top["durable_stored"], &top["waits"]),
-        (&json!(0), &json!([]))
-    );
-    assert_eq!(top["types"].as_array().unwrap().len(), 3);
-    let table = tool.run(&["top", "--once"]).await;
-    assert!(table.ok().contains("Worker"), "{table:?}");
-    let refused = tool.run(&["top"]).await;
-    assert!(refused.failed(2).contains("--once"), "{refused:?}");
-}
-
-/// A terminal of its own for the tool.
-pub(crate) struct Terminal(String);
-
-impl Terminal {
-    pub(crate) fn start(name: &str, tool: &Tool, arguments: &str) -> Self {
-        let terminal = Self(format!("conclib-{name}-{}", std::process::id()));
-        let program = tool.shell_command(arguments);
-        let (session, shell) = (terminal.0.clone(), format!("{program}; echo ended $?; cat"));
-        terminal.tmux(&[
-            "new-session",
-            "-d",
-            "-s",
-            &session,
-            "-x",
-            "120",
-            "-y",
-            "30",
-            &shell,
-        ]);
-        terminal
-    }
-
-    fn tmux(&self, arguments: &[&str]) -> String {
-        let socket = ["-L", &self.0];
-        let output = Command::new("tmux")
-            .args(socket)
-            .args(arguments)
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{arguments:?} {output:?}");
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    pub(crate) fn press(&self, keys: &[&str]) {
-        self.tmux(&[&["send-keys", "-t", &self.0], keys].concat());
-    }
-
-    pub(crate) async fn shows(&self, text: &str) {
-        let wait = async {
-            while !self
-                .tmux(&["capture-pane", "-p", "-t", &self.0])
-                .contains(text)
-            {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        if tokio::time::timeout(conclib_tests::TEST_TIMEOUT, wait)
-            .await
-            .is_err()
-        {
-            let screen = self.tmux(&["capture-pane", "-p", "-t", &self.0]);
-            panic!("no `{text}` in\n{screen}");
-        }
-    }
-}
-
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        drop(
-            Command::new("tmux")
-                .args(["-L", &self.0, "kill-server"])
-                .output(),
-        );
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn top_runs_in_a_terminal() {
-    if Command::new("tmux").arg("-V").output().is_err() {
-        eprintln!("SKIPPED: there is no tmux, so that `top` is not tried in a terminal");
-        return;
-    }
-    let (bus, tool) = fixture().await;
-    bus.system.spawn(Parent).await.unwrap();
-    let terminal = Terminal::start("top", &tool, "top --interval 200ms");
-    terminal.shows("members 1 (main)").await;
-    terminal.shows("Worker").await;
-    terminal.press(&["2"]);
-    terminal.shows("parent/child").await;
-    terminal.press(&["/", "chil", "Enter"]);
-    terminal.shows("/ chil").await;
-    terminal.press(&["Enter"]);
-    terminal.shows("actor (Esc: back)").await;
-    terminal.shows("parent       parent").await;
-    terminal.press(&["Escape"]);
-    terminal.press(&["3"]);
-    tool.run(&["tell", "worker", "Explode"]).await.ok();
-    terminal.press(&["Escape"]);
-    terminal.shows("worker explode panic").await;
-    terminal.press(&["q"]);
-    terminal.shows("ended 0").await;
 }

@@ -8,4 +8,7 @@ mod inspections;
 mod looks;
 mod measured;
 mod refusals;
+mod roles;
+mod schemas;
 mod support;
+mod top;

@@ -13,8 +13,8 @@ use conclib_tests::messages::Double;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use crate::inspections::Terminal;
 use crate::support::{Tool, fixture};
+use crate::top::Terminal;
 
 /// Never answers.
 #[derive(ActorMessage, Serialize, Deserialize)]
@@ -45,12 +45,12 @@ async fn many_actors(bus: &BusFixture) {
     }
 }
 
-/// Processor time of a process so far, on Linux; none elsewhere.
-fn cpu_time(process: u32) -> Option<Duration> {
+/// Processor time of a process so far, in seconds, on Linux; none elsewhere.
+fn cpu_time(process: u32) -> Option<f64> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-    let ticks: u64 = fields[11].parse::<u64>().ok()? + fields[12].parse::<u64>().ok()?;
-    Some(Duration::from_millis(ticks * 10)) // 100 ticks a second
+    let ticks: f64 = fields[11].parse::<f64>().ok()? + fields[12].parse::<f64>().ok()?;
+    Some(ticks / 100.0)
 }
 
 /// The process of the tool in a terminal.
@@ -69,8 +69,8 @@ fn tool_process(tool: &Tool) -> Option<u32> {
 }
 
 /// Percent of a processor.
-fn percent(used: Duration, during: Duration) -> f64 {
-    100.0 * used.as_secs_f64() / during.as_secs_f64()
+fn percent(used: f64, during: Duration) -> f64 {
+    100.0 * used / during.as_secs_f64()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -83,7 +83,7 @@ async fn measured_processor_time_of_top() {
     sleep(10 * SECOND).await;
     let alone = percent(cpu_time(own).unwrap() - before, begun.elapsed());
     for view in ["1", "2"] {
-        let terminal = Terminal::start(&format!("measured{view}"), &tool, "top");
+        let terminal = Terminal::start(&format!("measured{view}"), &tool, "top", ["120", "30"]);
         terminal.shows("members 1 (main)").await;
         terminal.press(&[view]);
         sleep(2 * SECOND).await;
@@ -131,16 +131,16 @@ async fn measured_throughput_beside_top() {
     let mut ratios = Vec::new();
     for round in 0..9 {
         let alone = asks_per_second(&client, 3 * SECOND).await;
-        let terminal = Terminal::start(&format!("beside{round}"), &tool, "top");
+        let terminal = Terminal::start(&format!("beside{round}"), &tool, "top", ["120", "30"]);
         terminal.shows("members 1 (main)").await;
         let beside = asks_per_second(&client, 3 * SECOND).await;
         drop(terminal);
-        let ratio = beside as f64 / alone as f64;
-        println!("{alone} asks/s alone, {beside} beside top: {ratio:.3}");
-        ratios.push(ratio);
+        let permille = beside * 1_000 / alone.max(1);
+        println!("{alone} asks/s alone, {beside} beside top: {permille} permille");
+        ratios.push(permille);
     }
-    ratios.sort_by(f64::total_cmp);
-    println!("median {:.3}", ratios[ratios.len() / 2]);
+    ratios.sort_unstable();
+    println!("median: {} permille", ratios[ratios.len() / 2]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

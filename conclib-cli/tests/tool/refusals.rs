@@ -29,6 +29,85 @@ async fn wrong_usage_is_2() {
     }
 }
 
+/// An option is named by the name by which it was given.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn wrong_options_are_named_with_an_example() {
+    let tool = Tool::new("redis://127.0.0.1:1");
+    for (option, value, example) in [
+        ("--timeout", "soon", "try: --timeout 500ms, "),
+        ("--timeout", "0s", "try: --timeout 500ms, "),
+        ("--namespace", "two words", "try: --namespace shop"),
+        ("--node", "two words", "try: --node main"),
+        (
+            "--redis",
+            "http://localhost",
+            "try: --redis redis://localhost:6379",
+        ),
+    ] {
+        let run = tool.run(&["ask", "worker", "Double", option, value]).await;
+        let errors = run.failed(2);
+        assert!(
+            errors.starts_with(&format!("error: {option} is wrong: ")) && errors.contains(example),
+            "{run:?}"
+        );
+    }
+    let variable = tool.with("CONCLIB_TIMEOUT", "soon");
+    let run = variable.run(&["ping"]).await;
+    let errors = run.failed(2);
+    assert!(
+        errors.starts_with("error: CONCLIB_TIMEOUT is wrong: "),
+        "{run:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn wrong_usage_is_json_with_json() {
+    let tool = Tool::new("redis://127.0.0.1:1");
+    for (arguments, text, advice) in [
+        (&["--json"][..], "a command is missing", "conclib --help"),
+        (
+            &["--json", "nothing"],
+            "unrecognized subcommand 'nothing'",
+            "Usage: conclib",
+        ),
+        (
+            &["statu", "--json"],
+            "unrecognized subcommand 'statu'",
+            "tip: a similar subcommand exists: 'status'",
+        ),
+        (
+            &["ask", "--json"],
+            "required arguments were not provided",
+            "Usage: conclib ask",
+        ),
+        (
+            &["--json", "ls", "--min-age", "soon"],
+            "`soon` is no duration",
+            "conclib --help",
+        ),
+        (
+            &["dead", "replay", "--json"],
+            "no dead letters are chosen",
+            "--all",
+        ),
+    ] {
+        let run = tool.run(arguments).await;
+        let error: serde_json::Value = serde_json::from_str(run.failed(2)).unwrap();
+        assert_eq!(
+            (&error["error"], &error["exit"]),
+            (&"usage".into(), &2.into())
+        );
+        let has = |field: &str, part: &str| error[field].as_str().unwrap().contains(part);
+        assert!(has("text", text) && has("advice", advice), "{error}");
+        assert_eq!(run.output, "");
+    }
+    // What follows `--` is no option.
+    let plain = tool.run(&["nothing", "--", "--json"]).await;
+    assert!(plain.failed(2).starts_with("error: "), "{plain:?}");
+    let help = tool.run(&["--json", "--help"]).await;
+    assert!(help.ok().contains("Usage: conclib"), "{help:?}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_redis_all_is_3() {
     let tool = Tool::new("redis://127.0.0.1:1");
@@ -64,6 +143,48 @@ async fn without_an_actor_system_requests_are_3() {
     ] {
         let run = tool.run(arguments).await;
         assert!(run.failed(3).contains("start the actor process"), "{run:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_members_a_fleet_is_3() {
+    let bus = Bus::redis().await;
+    let tool = Tool::new(&bus.url());
+    for arguments in [
+        &["ask", "worker", "Recorded"][..],
+        &["tell", "worker", "Record", r#"{"n":1}"#],
+        &["ping"],
+        &["ping", "worker"],
+        &["status"],
+        &["doctor"],
+        &["ls"],
+        &["ls", "--types"],
+        &["actor", "worker"],
+        &["tree"],
+        &["top", "--once"],
+        &["failures"],
+        &["metrics"],
+        &["log"],
+        &["log", "info", "--reason", "why", "--yes"],
+        &["stop", "worker", "--reason", "why", "--yes"],
+        &["drain", "--reason", "why", "--yes"],
+        &["drain", "eu-1", "--reason", "why", "--yes"],
+    ] {
+        let run = tool
+            .run(&[arguments, &["--fleet", "--timeout", "1s", "--json"]].concat())
+            .await;
+        assert_eq!(run.code, Some(3), "{run:?}");
+        // These have it in their output.
+        if !matches!(arguments[0], "doctor" | "ping") {
+            let error: serde_json::Value = serde_json::from_str(run.errors.trim_end()).unwrap();
+            assert_eq!(error["error"], "no_responder", "{run:?}");
+        }
+    }
+    // Not a matter of members.
+    for arguments in [["dead", "ls"], ["durable", "ls"]] {
+        tool.run(&[&arguments[..], &["--fleet"]].concat())
+            .await
+            .failed(2);
     }
 }
 

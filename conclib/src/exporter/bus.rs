@@ -216,7 +216,8 @@ impl SourceFigures<'_> {
 
 /// The outcomes of requests, without their progress.
 fn by_kind(counts: &OutcomeCounts) -> BTreeMap<&'static str, u64> {
-    let mut by_kind = BTreeMap::from([("ok", counts.ok)]);
+    // That of an alert is there from the start.
+    let mut by_kind = BTreeMap::from([("ok", counts.ok), (AskErrorKind::Overloaded.as_str(), 0)]);
     for error in &counts.errors {
         *by_kind.entry(error.kind.as_str()).or_default() += error.count;
     }

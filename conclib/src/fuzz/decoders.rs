@@ -8,8 +8,8 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use crate::bus::inspect::message::{
-    self as inspect, Action, ActionRequest, ActorPage, ActorsQuery, Cursor, Refusal, TreeQuery,
-    VERSION, Versioned, read_query,
+    self as inspect, Action, ActionRequest, ActorPage, ActorsQuery, Cursor, Refusal, SchemaPage,
+    SchemasQuery, TreeQuery, VERSION, Versioned, read_query,
 };
 use crate::bus::keys::Keys;
 use crate::bus::protocol::{Answer, Kind, Received, Request, decode_reply, encode_reply};
@@ -207,6 +207,7 @@ fn inspections() -> Vec<Vec<u8>> {
             Refusal::NoSuchActor { urn, failed: None },
         )),
         encode(&inspect::Answer::Ok(ActorPage::default())),
+        encode(&inspect::Answer::Ok(SchemaPage::default())),
     ];
     encoded.into_iter().flatten().collect()
 }
@@ -220,7 +221,9 @@ target!(malformed_inspections, inspections(), |bytes: Vec<u8>| {
     }
     drop(read_query::<TreeQuery>(&bytes));
     drop(read_query::<ActionRequest>(&bytes));
+    drop(read_query::<SchemasQuery>(&bytes));
     drop(decode::<inspect::Answer<ActorPage>>(&bytes));
+    drop(decode::<inspect::Answer<SchemaPage>>(&bytes));
 });
 
 target!(

@@ -59,7 +59,13 @@ pub(crate) trait ResponseSink: Send + Sync {
     fn tell_lost(&self, _error: &AskError) {}
 
     /// Notes that a message does not decode as the type of its handler, whose fields are those of `schema`.
-    fn undecoded(&self, _message: &str, _error: &CodecError, _schema: Option<MessageSchema>) {}
+    fn undecoded(
+        &self,
+        _message: &'static str,
+        _error: &CodecError,
+        _schema: Option<MessageSchema>,
+    ) {
+    }
 
     /// True if another system serves by now: requests that no handler has begun are not to be begun.
     fn is_revoked(&self) -> bool {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::actor::any::ActorLoad;
 use crate::actor::stats::Phase;
-use crate::actor::type_counters::{HandlerCounter, TypeCounter, TypeCounters};
+use crate::actor::type_counters::{HandlerCounter, TypeCounter, TypeCounters, TypeCounts};
 use crate::core::SystemCore;
 use crate::error::AskErrorKind;
 use crate::stop_reason::StopKind;
@@ -147,14 +147,7 @@ impl ActorTypeMetrics {
             kind,
             count: counts.get(TypeCounter::Stopped(kind)),
         });
-        let names = counters.handlers.iter().enumerate();
-        let handlers = names.map(|(place, names)| HandlerCount {
-            handler: names.method.into(),
-            message: names.message.map(Cow::from),
-            handled: counts.of_handler(place, HandlerCounter::Handled),
-            failed: counts.of_handler(place, HandlerCounter::Failed),
-            times: counts.handler_times(place),
-        });
+        let handlers = handlers(counters, &counts);
         let lost = AskErrorKind::ALL.into_iter().map(|kind| LostCount {
             kind,
             count: counts.get(TypeCounter::Lost(kind)),
@@ -162,9 +155,7 @@ impl ActorTypeMetrics {
         Self {
             actor_type: counters.name.into(),
             handled: counts.get(TypeCounter::Handled),
-            handlers: handlers
-                .filter(|count| count.handled + count.failed > 0 || count.times.count() > 0)
-                .collect(),
+            handlers: handlers.filter(HandlerCount::has_begun_any).collect(),
             queue_times: counts.queue_times(),
             failures: counts.get(TypeCounter::Failures),
             panics: counts.get(TypeCounter::Panics),
@@ -216,14 +207,45 @@ impl SystemMetrics {
         Self { types }
     }
 
-    /// The counts of the handlers of the actor type with this name.
+    /// The handlers of the actor type with this name, up to `limit` of them: all that have numbers, and the rest together if it has
+    /// begun a message.
     #[cfg(feature = "bus")]
-    pub(crate) fn handlers_of(core: &SystemCore, actor_type: &str) -> Vec<HandlerCount> {
+    pub(crate) fn handlers_of(
+        core: &SystemCore,
+        actor_type: &str,
+        limit: usize,
+    ) -> Vec<HandlerCount> {
         let types = core.types();
-        let counters = types.iter().find(|counters| counters.name == actor_type);
-        counters.map_or_else(Vec::new, |counters| {
-            ActorTypeMetrics::new(counters).handlers
-        })
+        let Some(counters) = types.iter().find(|counters| counters.name == actor_type) else {
+            return Vec::new();
+        };
+        let numbered = counters.handlers.len().saturating_sub(1);
+        let counts = counters.read();
+        let known = handlers(counters, &counts).enumerate();
+        let known = known.filter(|(place, count)| *place < numbered || count.has_begun_any());
+        known.map(|(_, count)| count).take(limit).collect()
+    }
+}
+
+/// The counts of the handlers of a type, by their numbers.
+fn handlers<'a>(
+    counters: &'a TypeCounters,
+    counts: &'a TypeCounts,
+) -> impl Iterator<Item = HandlerCount> + 'a {
+    let names = counters.handlers.iter().enumerate();
+    names.map(|(place, names)| HandlerCount {
+        handler: names.method.into(),
+        message: names.message.map(Cow::from),
+        handled: counts.of_handler(place, HandlerCounter::Handled),
+        failed: counts.of_handler(place, HandlerCounter::Failed),
+        times: counts.handler_times(place),
+    })
+}
+
+impl HandlerCount {
+    /// True if it has begun a message, as far as these are counted.
+    fn has_begun_any(&self) -> bool {
+        self.handled + self.failed > 0 || self.times.count() > 0
     }
 }
 

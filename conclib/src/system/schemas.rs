@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::core::SystemCore;
 use crate::message::MessageSchema;
 use crate::system::ActorSystem;
 
@@ -25,6 +26,29 @@ impl HandledMessage {
     /// The hash of the schema, as [`MessageSchema::fingerprint`] has it.
     pub fn fingerprint(&self) -> Option<u64> {
         self.schema.as_deref().map(MessageSchema::fingerprint_of)
+    }
+
+    /// The messages that the actors of a system handle, in the order of their names.
+    pub(crate) fn all(core: &SystemCore) -> Vec<Self> {
+        let mut handled: BTreeMap<_, Vec<Cow<'static, str>>> = BTreeMap::new();
+        for of_type in core.types() {
+            for (message, schema) in of_type.messages() {
+                let schema = schema.map(MessageSchema::line);
+                let actor_types = handled.entry((message, schema)).or_default();
+                actor_types.push(of_type.name.into());
+            }
+        }
+        let messages = handled.into_iter();
+        messages
+            .map(|((message, schema), mut actor_types)| {
+                actor_types.sort_unstable();
+                HandledMessage {
+                    message: message.into(),
+                    schema: schema.map(Cow::from),
+                    actor_types,
+                }
+            })
+            .collect()
     }
 }
 
@@ -57,24 +81,6 @@ impl ActorSystem {
     /// # Ok(()) }
     /// ```
     pub fn schemas(&self) -> Vec<HandledMessage> {
-        let mut handled: BTreeMap<_, Vec<Cow<'static, str>>> = BTreeMap::new();
-        for of_type in self.core().types() {
-            for (message, schema) in of_type.messages() {
-                let schema = schema.map(MessageSchema::line);
-                let actor_types = handled.entry((message, schema)).or_default();
-                actor_types.push(of_type.name.into());
-            }
-        }
-        let messages = handled.into_iter();
-        messages
-            .map(|((message, schema), mut actor_types)| {
-                actor_types.sort_unstable();
-                HandledMessage {
-                    message: message.into(),
-                    schema: schema.map(Cow::from),
-                    actor_types,
-                }
-            })
-            .collect()
+        HandledMessage::all(self.core())
     }
 }

@@ -91,7 +91,7 @@ async fn replay(
     Path(id): Path<String>,
 ) -> Result<StatusCode> {
     let replayed = connect(&config).await?.replay(id).await;
-    if replayed.map_err(unavailable)? {
+    if replayed.map_err(unavailable)?.is_some() {
         return Ok(StatusCode::ACCEPTED);
     }
     Err(problem(StatusCode::NOT_FOUND, "There is no such letter.").into())

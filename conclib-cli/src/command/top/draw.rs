@@ -4,15 +4,13 @@ use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::Line;
-use ratatui::widgets::{Block, Cell, Clear, Paragraph, Row, Sparkline, Table, TableState, Wrap};
+use ratatui::widgets::{Block, Cell, Paragraph, Row, Sparkline, Table, TableState};
 
 use crate::command::top::rows::View;
 use crate::command::top::sample::Sample;
 use crate::command::top::state::Screen;
+use crate::command::top::{columns, details};
 use crate::output::{self, printable};
-
-/// The widest column of a list, in characters; the last one has the rest.
-const MAX_COLUMN: usize = 40;
 
 pub(super) fn draw(frame: &mut Frame<'_>, screen: &Screen, has_color: bool) {
     let areas = Layout::vertical([
@@ -25,9 +23,9 @@ pub(super) fn draw(frame: &mut Frame<'_>, screen: &Screen, has_color: bool) {
     frame.render_widget(Paragraph::new(header_lines(screen, has_color)), header);
     draw_history(frame, screen, lines, has_color);
     draw_list(frame, screen, list);
-    frame.render_widget(Paragraph::new(footer_line(screen)), footer);
+    frame.render_widget(Paragraph::new(footer_line(screen, footer.width)), footer);
     if let Some(details) = screen.details() {
-        draw_details(frame, &details, list);
+        details::draw(frame, screen, &details, list);
     }
 }
 
@@ -155,41 +153,42 @@ fn draw_list(frame: &mut Frame<'_>, screen: &Screen, area: Rect) {
         .into_iter()
         .map(|row| row.cells.iter().map(|cell| printable(cell)).collect())
         .collect();
-    let widths = widths(&header, &rows);
-    let table = Table::new(
-        rows.into_iter()
-            .map(|cells| Row::new(cells.into_iter().map(Cell::from))),
-        widths,
-    )
-    .header(Row::new(header).style(Style::new().add_modifier(Modifier::BOLD)))
-    .row_highlight_style(Style::new().add_modifier(Modifier::REVERSED))
-    .column_spacing(2);
+    let width = usize::from(area.width);
+    let columns = columns::fitting(screen.view(), &header, &rows, width);
+    let last = columns.len().saturating_sub(1);
+    let widths = columns.iter().enumerate().map(|(number, (_, width))| {
+        if number == last {
+            Constraint::Fill(1)
+        } else {
+            Constraint::Length(u16::try_from(*width).unwrap_or(u16::MAX))
+        }
+    });
+    let places = columns.iter().map(|(place, _)| *place);
+    let cells = |cells: &[String]| -> Vec<Cell<'static>> {
+        let cells = places.clone().filter_map(|place| cells.get(place).cloned());
+        cells.map(Cell::from).collect()
+    };
+    let table = Table::new(rows.iter().map(|row| Row::new(cells(row))), widths)
+        .header(
+            Row::new(places.clone().map(|place| header[place]))
+                .style(Style::new().add_modifier(Modifier::BOLD)),
+        )
+        .row_highlight_style(Style::new().add_modifier(Modifier::REVERSED))
+        .column_spacing(u16::try_from(columns::SPACING).unwrap_or(1));
     let mut state = TableState::new().with_selected(Some(screen.selected()));
     frame.render_stateful_widget(table, area, &mut state);
 }
 
-/// The widths of columns: as wide as their texts, and the last one has the rest.
-fn widths(header: &[&str], rows: &[Vec<String>]) -> Vec<Constraint> {
-    let last = header.len().saturating_sub(1);
-    let width = |(column, title): (usize, &&str)| {
-        let cells = rows.iter().filter_map(|row| row.get(column));
-        let widest = cells.map(|cell| cell.chars().count()).max().unwrap_or(0);
-        let widest = widest.max(title.len()).min(MAX_COLUMN);
-        if column == last {
-            Constraint::Fill(1)
-        } else {
-            Constraint::Length(u16::try_from(widest).unwrap_or(u16::MAX))
-        }
-    };
-    header.iter().enumerate().map(width).collect()
-}
-
-fn footer_line(screen: &Screen) -> Line<'static> {
+/// The keys, and the state of the filter. Where they do not fit, the least important ones are left out.
+fn footer_line(screen: &Screen, width: u16) -> Line<'static> {
     if screen.is_typing() {
         return Line::from(format!(
             "filter: {}_   Enter: done, Esc: none",
             printable(screen.filter())
         ));
+    }
+    if screen.details().is_some() {
+        return Line::from("Up Down PgUp PgDn Home End scroll   Esc back   q quit");
     }
     let views = View::ALL.iter().enumerate().map(|(place, view)| {
         let mark = if *view == screen.view() { "*" } else { "" };
@@ -200,33 +199,26 @@ fn footer_line(screen: &Screen) -> Line<'static> {
         "" => "/ filter".to_owned(),
         filter => format!("/ {}", printable(filter)),
     };
-    let paused = if screen.is_paused() { "  PAUSED" } else { "" };
-    let sort = format!("{:?}", screen.sort()).to_lowercase();
-    Line::from(format!(
-        "{views}   {filter}  s by {sort}  Enter inspect  p pause  q quit{paused}"
-    ))
-}
-
-fn draw_details(frame: &mut Frame<'_>, details: &[(&'static str, String)], area: Rect) {
-    let lines: Vec<_> = details
-        .iter()
-        .map(|(name, value)| Line::from(format!("{name:<12} {}", printable(value))))
-        .collect();
-    let height = u16::try_from(lines.len())
-        .unwrap_or(u16::MAX)
-        .saturating_add(2);
-    let area = Rect {
-        height: height.min(area.height),
-        ..area
-    };
-    frame.render_widget(Clear, area);
-    let block = Block::bordered().title("actor (Esc: back)");
-    frame.render_widget(
-        Paragraph::new(lines)
-            .block(block)
-            .wrap(Wrap { trim: false }),
-        area,
-    );
+    let sort = format!("s by {:?}", screen.sort()).to_lowercase();
+    let paused = if screen.is_paused() { "PAUSED" } else { "" };
+    let mut parts = vec![
+        format!("{views} "),
+        filter,
+        sort,
+        "Enter inspect".to_owned(),
+        "p pause".to_owned(),
+        "q quit".to_owned(),
+        paused.to_owned(),
+    ];
+    parts.retain(|part| !part.is_empty());
+    for left_out in ["p pause", "s by ", "Enter"] {
+        let text = parts.join("  ");
+        if text.chars().count() <= usize::from(width) {
+            break;
+        }
+        parts.retain(|part| !part.starts_with(left_out));
+    }
+    Line::from(parts.join("  "))
 }
 
 #[cfg(test)]
@@ -263,6 +255,53 @@ mod tests {
         assert!(lines[7].starts_with("NODE  TYPE  ACTORS"), "{lines:#?}");
         assert!(lines[8].starts_with("main  Desk  3 "), "{lines:#?}");
         assert!(lines[23].starts_with("1 types*  2 actors"), "{lines:#?}");
+    }
+
+    #[test]
+    fn narrow_terminals_show_whole_columns() {
+        let mut screen = Screen::new(SortName::Oldest);
+        screen.take(sample(123_456_789, 0));
+        let lines = drawn(&screen, 60, 24);
+        let header = "TYPE  ACTORS  QUEUED  OLDEST  RUNNING  HANDLED    FAILURES";
+        assert_eq!(lines[7], header, "{lines:#?}");
+        assert!(lines[8].ends_with("  123456789  2"), "{lines:#?}");
+        assert!(lines[23].ends_with("/ filter  q quit"), "{lines:#?}");
+        assert_eq!(drawn(&screen, 30, 24)[7], "TYPE  ACTORS  QUEUED  OLDEST");
+    }
+
+    #[test]
+    fn inspected_actor_scrolls() {
+        let mut screen = Screen::new(SortName::Oldest);
+        screen.take(sample(1, 0));
+        screen.inspect_error(
+            &(1..=40)
+                .map(|n| format!("line {n}"))
+                .collect::<Vec<_>>()
+                .join("\n"),
+        );
+        let first = |lines: &[String]| lines[8].clone();
+        let lines = drawn(&screen, 60, 20);
+        assert!(
+            lines[7].contains("1-10 of 41, Up and Down: scroll"),
+            "{lines:#?}"
+        );
+        assert!(first(&lines).contains("urn"), "{lines:#?}");
+        assert!(lines[19].starts_with("Up Down PgUp PgDn"), "{lines:#?}");
+        press(&mut screen, KeyCode::Down);
+        assert!(first(&drawn(&screen, 60, 20)).contains("line 1 "));
+        press(&mut screen, KeyCode::PageDown);
+        assert!(first(&drawn(&screen, 60, 20)).contains("line 11 "));
+        press(&mut screen, KeyCode::End);
+        let end = drawn(&screen, 60, 20);
+        assert!(end[17].contains("line 40 "), "{end:#?}");
+        // Beyond the end there is nothing to come back from.
+        press(&mut screen, KeyCode::Down);
+        drawn(&screen, 60, 20);
+        press(&mut screen, KeyCode::Up);
+        assert!(drawn(&screen, 60, 20)[17].contains("line 39 "));
+        press(&mut screen, KeyCode::Home);
+        assert!(first(&drawn(&screen, 60, 20)).contains("urn"));
+        assert_eq!(screen.selected(), 0);
     }
 
     #[test]

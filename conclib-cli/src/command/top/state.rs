@@ -1,5 +1,6 @@
 //! The state of the screen, and the effect of keys. No I/O.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 
 use conclib::Urn;
@@ -38,6 +39,8 @@ pub(super) struct Screen {
     selected: usize,
     /// The actor that is inspected.
     inspected: Option<(String, Urn)>,
+    /// The first line of it that is shown. Only the screen knows how far it can go, and moves it back.
+    scroll: Cell<usize>,
     last: Option<Sample>,
     history: History,
     failures: VecDeque<(String, FailureRecord)>,
@@ -53,6 +56,7 @@ impl Screen {
             is_paused: false,
             selected: 0,
             inspected: None,
+            scroll: Cell::new(0),
             last: None,
             history: History::default(),
             failures: VecDeque::new(),
@@ -153,6 +157,7 @@ impl Screen {
                 let next = place.map_or(0, |place| (place + 1) % View::ALL.len());
                 return self.show(View::ALL[next]);
             }
+            code if self.inspected.is_some() && self.scrolls(code) => {}
             KeyCode::Up | KeyCode::Char('k') => self.selected = self.selected.saturating_sub(1),
             KeyCode::Down | KeyCode::Char('j') => self.select(self.selected + 1),
             KeyCode::PageUp => self.selected = self.selected.saturating_sub(10),
@@ -169,6 +174,27 @@ impl Screen {
             _ => {}
         }
         Reaction::Draw
+    }
+
+    /// Scrolls the inspected actor, if it is a key for that.
+    fn scrolls(&self, key: KeyCode) -> bool {
+        let first = self.scroll.get();
+        self.scroll.set(match key {
+            KeyCode::Up | KeyCode::Char('k') => first.saturating_sub(1),
+            KeyCode::Down | KeyCode::Char('j') => first.saturating_add(1),
+            KeyCode::PageUp => first.saturating_sub(10),
+            KeyCode::PageDown => first.saturating_add(10),
+            KeyCode::Home => 0,
+            KeyCode::End => usize::MAX,
+            _ => return false,
+        });
+        true
+    }
+
+    /// The first line of the inspected actor that is shown, `last` at most.
+    pub(super) fn scroll_to(&self, last: usize) -> usize {
+        self.scroll.set(self.scroll.get().min(last));
+        self.scroll.get()
     }
 
     fn show(&mut self, view: View) -> Reaction {
@@ -204,6 +230,7 @@ impl Screen {
         };
         if let Some(actor) = row.actor {
             self.inspected = Some(actor);
+            self.scroll.set(0);
             return Reaction::Look;
         }
         if row.actor_type.is_some() {
@@ -291,6 +318,16 @@ pub(super) mod tests {
             waits: Vec::new(),
             details: None,
             failure: None,
+        }
+    }
+
+    impl Screen {
+        /// Inspects an actor about which a member says this.
+        pub(in crate::command::top) fn inspect_error(&mut self, text: &str) {
+            self.inspected = Some(("main".to_owned(), "desk".parse().unwrap()));
+            if let Some(sample) = &mut self.last {
+                sample.details = Some(Err(text.to_owned()));
+            }
         }
     }
 

@@ -432,11 +432,13 @@ pub(super) async fn dead_letters_are_listed_replayed_and_deleted(bus: &dyn TestB
 
     assert!(letters.delete(all[0].id).await.unwrap());
     assert!(!letters.delete(all[0].id).await.unwrap());
-    assert!(!letters.replay(all[0].id).await.unwrap());
-    assert!(letters.replay(all[1].id).await.unwrap());
-    assert!(!letters.replay(all[1].id).await.unwrap());
+    assert_eq!(letters.replay(all[0].id).await, Ok(None));
+    let replayed = letters.replay(all[1].id).await.unwrap();
+    assert_eq!(letters.replay(all[1].id).await, Ok(None));
     assert_eq!(letters.list(EntryId::default(), 9).await.unwrap(), all[2..]);
-    assert_eq!(texts(&read(&*consumer, 9).await), ["b"]);
+    let read = read(&*consumer, 9).await;
+    assert_eq!(texts(&read), ["b"]);
+    assert_eq!(replayed, Some(read[0].id));
     assert_eq!(
         due(&*consumer, Duration::ZERO).await[0].attempts,
         Attempts::new(1)
@@ -477,7 +479,7 @@ pub(super) async fn options_stay_with_an_entry(bus: &dyn TestBus) {
     let letters = server.dead_letters();
     let letter = letters.list(EntryId::default(), 9).await.unwrap().remove(0);
     assert_eq!(letter.retry, options.retry);
-    assert!(letters.replay(letter.id).await.unwrap());
+    assert!(letters.replay(letter.id).await.unwrap().is_some());
     let replayed = consumer.read(9, Duration::ZERO).await.unwrap();
     let replay = EntryOptions {
         is_repetition: false,

@@ -142,17 +142,17 @@ impl DeadLetters {
         }
     }
 
-    /// Delivers a dead letter again, as a new message with the same idempotency key; false if there is
-    /// none with this id. If a message with that key was handled since, it is not handled again.
+    /// Delivers a dead letter again, as a new message with the same idempotency key, and returns the id of that in the stream;
+    /// `None` if there is no dead letter with this id. If a message with that key was handled since, it is not handled again.
     ///
     /// # Errors
     ///
     /// [`DeadLetterError`] if the bus does not answer. Then the message may be delivered and still be
     /// listed as a dead letter: replayed once more, it is handled once.
-    pub async fn replay(&self, id: impl AsRef<str>) -> Result<bool, DeadLetterError> {
+    pub async fn replay(&self, id: impl AsRef<str>) -> Result<Option<String>, DeadLetterError> {
         match id.as_ref().parse() {
-            Ok(id) => Ok(self.transport.replay(id).await?),
-            Err(()) => Ok(false),
+            Ok(id) => Ok(self.transport.replay(id).await?.map(|id| id.to_string())),
+            Err(()) => Ok(None),
         }
     }
 
@@ -328,8 +328,8 @@ mod tests {
             Ok(None)
         }
 
-        async fn replay(&self, _: EntryId) -> Result<bool, TransportError> {
-            Ok(false)
+        async fn replay(&self, _: EntryId) -> Result<Option<EntryId>, TransportError> {
+            Ok(None)
         }
 
         async fn delete(&self, _: EntryId) -> Result<bool, TransportError> {

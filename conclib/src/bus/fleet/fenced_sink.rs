@@ -41,7 +41,7 @@ impl ResponseSink for FencedSink {
         self.inner.tell_lost(error);
     }
 
-    fn undecoded(&self, message: &str, error: &CodecError, schema: Option<MessageSchema>) {
+    fn undecoded(&self, message: &'static str, error: &CodecError, schema: Option<MessageSchema>) {
         self.inner.undecoded(message, error, schema);
     }
 

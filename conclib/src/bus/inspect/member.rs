@@ -12,7 +12,7 @@ use tracing::{error, info};
 
 use crate::bus::inspect::message::{
     ActionRequest, ActorQuery, ActorsQuery, Answer, FailuresQuery, LogQuery, MetricsQuery, Named,
-    Query, Refusal, StatusQuery, TreeQuery, TypesQuery, WaitsQuery, read_query,
+    Query, Refusal, SchemasQuery, StatusQuery, TreeQuery, TypesQuery, WaitsQuery, read_query,
 };
 use crate::bus::keys::Right;
 use crate::bus::server::ProxyShared;
@@ -37,6 +37,7 @@ mod lists;
 mod log_filter;
 mod pages;
 mod process;
+mod schemas;
 
 /// The longest text of a page, in bytes, whatever the number of its entries.
 const MAX_PAGE_BYTES: usize = 256 * 1024;
@@ -157,6 +158,7 @@ impl Member {
             FailuresQuery::NAME => self.respond::<FailuresQuery>(&contents).await,
             MetricsQuery::NAME => self.respond::<MetricsQuery>(&contents).await,
             LogQuery::NAME => self.respond::<LogQuery>(&contents).await,
+            SchemasQuery::NAME => self.respond::<SchemasQuery>(&contents).await,
             _ => refused(Refusal::UnknownRequest { name }),
         };
         let counters = &self.shared.counters.operators;

@@ -17,9 +17,10 @@ pub use member::{
 };
 pub use query::{
     ActorFilter, ActorQuery, ActorsQuery, FailuresQuery, LogQuery, MAX_PAGE, MetricsQuery, Query,
-    Sort, StatusQuery, TreeQuery, TypesQuery, WaitsQuery,
+    SchemasQuery, Sort, StatusQuery, TreeQuery, TypesQuery, WaitsQuery,
 };
 pub use refusal::Refusal;
+pub use schemas::SchemaPage;
 
 pub(crate) use action::ActionRequest;
 pub(crate) use query::sealed::Named;
@@ -31,6 +32,7 @@ mod actor;
 mod member;
 mod query;
 mod refusal;
+mod schemas;
 
 /// The version of these messages. It rises when one of them changes its meaning, not when one is added, or a field of
 /// one: a member answers queries of its own version.

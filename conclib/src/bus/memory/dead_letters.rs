@@ -46,16 +46,16 @@ impl DeadLetterStore for MemoryDeadLetters {
         Ok(self.store.with(found))
     }
 
-    async fn replay(&self, id: EntryId) -> Result<bool, TransportError> {
+    async fn replay(&self, id: EntryId) -> Result<Option<EntryId>, TransportError> {
         let now = self.bus.now();
         let found = self.store.with(|state| {
             let letter = state.dead_letters.remove(&id)?;
             let id = state.next_id(now);
             state.insert(id, letter.into());
-            Some(())
+            Some(id)
         });
         self.store.appended.notify_one();
-        Ok(found.is_some())
+        Ok(found)
     }
 
     async fn delete(&self, id: EntryId) -> Result<bool, TransportError> {

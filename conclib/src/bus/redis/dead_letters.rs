@@ -67,16 +67,18 @@ impl DeadLetterStore for RedisDeadLetters {
         Ok(found.pop())
     }
 
-    async fn replay(&self, id: EntryId) -> Result<bool, TransportError> {
+    async fn replay(&self, id: EntryId) -> Result<Option<EntryId>, TransportError> {
         let Some(letter) = self.get(id).await? else {
-            return Ok(false);
+            return Ok(None);
         };
         // First appended, then deleted: two entries with the same key are handled once, but a message
         // in neither place would be lost.
         let arguments = entry(&self.keys.durable(), letter.into());
         let link = self.commands.link()?;
-        link.request("XADD", arguments, COMMAND).await?;
-        self.delete(id).await
+        let added = link.request("XADD", arguments, COMMAND).await?;
+        let added = entries::id(added).ok_or_else(unexpected)?;
+        self.delete(id).await?; // false if another tool has removed it meanwhile: it was appended all the same
+        Ok(Some(added))
     }
 
     async fn delete(&self, id: EntryId) -> Result<bool, TransportError> {

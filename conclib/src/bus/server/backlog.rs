@@ -33,12 +33,14 @@ pub struct BacklogStats {
     pub delayed: Option<u64>,
     /// Dead letters.
     pub dead_letters: Option<u64>,
+    /// The time since these numbers were read.
+    pub age: Duration,
 }
 
 /// The backlog as it was last read.
 #[derive(Default)]
 pub(super) struct BacklogReader {
-    last: Mutex<Option<Backlog>>,
+    last: Mutex<Option<(Instant, Backlog)>>,
     /// Notified when it is asked for.
     wanted: Notify,
 }
@@ -47,7 +49,7 @@ impl BacklogReader {
     /// The backlog as it was last read; has it read again.
     pub(super) fn stats(&self, clock: &ServerClock) -> Option<BacklogStats> {
         self.wanted.notify_one();
-        let backlog = (*self.last.lock())?;
+        let (read, backlog) = (*self.last.lock())?;
         let now = clock.to_bus(Instant::now());
         let age = |arrival: u64| Some(Duration::from_millis(now?.0.saturating_sub(arrival)));
         Some(BacklogStats {
@@ -56,6 +58,7 @@ impl BacklogReader {
             oldest: backlog.oldest.and_then(|id| age(id.0)),
             delayed: backlog.delayed,
             dead_letters: backlog.dead_letters,
+            age: read.elapsed(),
         })
     }
 }
@@ -74,7 +77,7 @@ pub(crate) async fn read_backlog(shared: Arc<ProxyShared>, end: CancellationToke
             continue;
         };
         match shared.transport.backlog(epoch).await {
-            Ok(backlog) => *reader.last.lock() = Some(backlog),
+            Ok(backlog) => *reader.last.lock() = Some((Instant::now(), backlog)),
             Err(error) => {
                 debug!(node = %shared.node, %error, "cannot read the backlog of the node");
             }

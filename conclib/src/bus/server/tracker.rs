@@ -166,7 +166,7 @@ impl ResponseSink for RequestTracker {
         self.counters.lost_tells().record_error(error);
     }
 
-    fn undecoded(&self, message: &str, error: &CodecError, schema: Option<MessageSchema>) {
+    fn undecoded(&self, message: &'static str, error: &CodecError, schema: Option<MessageSchema>) {
         self.skew_log.record(message, error, schema);
     }
 

@@ -355,9 +355,9 @@ pub(crate) trait DeadLetterStore: Send + Sync {
     /// Reads a dead letter; `None` if none has this id.
     async fn get(&self, id: EntryId) -> Result<Option<DeadLetterEntry>, TransportError>;
 
-    /// Appends a dead letter to the stream, as a new message with the same key; false if no dead letter
-    /// has this id.
-    async fn replay(&self, id: EntryId) -> Result<bool, TransportError>;
+    /// Appends a dead letter to the stream, as a new message with the same key, and returns the id of that; `None` if no dead
+    /// letter has this id.
+    async fn replay(&self, id: EntryId) -> Result<Option<EntryId>, TransportError>;
 
     /// Removes a dead letter; false if none has this id.
     async fn delete(&self, id: EntryId) -> Result<bool, TransportError>;

@@ -68,7 +68,7 @@ impl ResponseSink for AckChannel {
         self.shared.config.propagator.as_deref()
     }
 
-    fn undecoded(&self, message: &str, error: &CodecError, schema: Option<MessageSchema>) {
+    fn undecoded(&self, message: &'static str, error: &CodecError, schema: Option<MessageSchema>) {
         self.shared.skew_log.record(message, error, schema);
     }
 }

@@ -126,7 +126,9 @@ impl Member {
         if self.shared.stop.is_cancelled() {
             return Effect::Known(begun("the node stops already"));
         }
-        let outcome = begun("the node takes no more requests, and its actors stop");
+        let outcome = begun(
+            "the node takes no more requests, and its actors stop; the process may live on: it ends if its program does, as with `run`",
+        );
         let drain = drain_node(self.shared.clone(), self.core.clone());
         Effect::After(outcome, Box::pin(drain))
     }

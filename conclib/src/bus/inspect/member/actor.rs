@@ -61,7 +61,8 @@ fn details(core: &SystemCore, actor: &dyn AnyActor) -> ActorDetails {
     let urn = actor.name().to_urn();
     ActorDetails {
         actor: actor.snapshot(),
-        handlers: SystemMetrics::handlers_of(core, actor.type_name()),
+        handlers: SystemMetrics::handlers_of(core, actor.type_name(), MAX_PAGE),
+        counts_handlers: cfg!(feature = "metrics"),
         children_total: children.len(),
         children: urns(children.iter()),
         watchers_total: watcher_ids.len(),

@@ -124,9 +124,12 @@ pub struct TypeSummary {
 pub struct ActorDetails {
     /// Its phase, mailbox, counters, and the handler that runs.
     pub actor: ActorSnapshot,
-    /// The handlers of its type, with the counts of all its actors; empty without the feature `metrics`.
+    /// The handlers of its type, up to [`MAX_PAGE`](super::MAX_PAGE), with the counts of all its actors.
     #[serde(default)]
     pub handlers: Vec<HandlerCount>,
+    /// The messages of handlers are counted: the program has the feature `metrics`. Otherwise their counts are 0.
+    #[serde(default)]
+    pub counts_handlers: bool,
     /// Its children, the newest first: up to 100.
     #[serde(default)]
     pub children: Vec<Urn>,

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::actor::stats::Phase;
 use crate::bus::inspect::message::{
-    ActorDetails, ActorPage, Cursor, FailurePage, LogState, MemberMetrics, MemberStatus, TreePage,
-    TypePage, WaitGraph,
+    ActorDetails, ActorPage, Cursor, FailurePage, LogState, MemberMetrics, MemberStatus,
+    SchemaPage, TreePage, TypePage, WaitGraph,
 };
 use crate::urn::Urn;
 
@@ -72,6 +72,7 @@ queries! {
     FailuresQuery "failures" -> FailurePage;
     MetricsQuery "metrics" -> MemberMetrics;
     LogQuery "log" -> LogState;
+    SchemasQuery "schemas" -> SchemaPage;
 }
 
 /// Asks for the versions, the lease, the settings and the counters of a member.
@@ -391,3 +392,45 @@ pub struct MetricsQuery {}
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct LogQuery {}
+
+/// Asks for the messages that the actors of a member handle, with their schemas, and for those that did not decode. Members of
+/// versions before this query refuse it as [`UnknownRequest`](super::Refusal::UnknownRequest).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct SchemasQuery {
+    /// The most messages of the answer: up to [`MAX_PAGE`], the default. A page may be shorter although others follow.
+    pub limit: usize,
+    /// The [end](SchemaPage::next) of the page before; `None` for the first one.
+    pub after: Option<String>,
+}
+
+impl Default for SchemasQuery {
+    fn default() -> Self {
+        Self {
+            limit: MAX_PAGE,
+            after: None,
+        }
+    }
+}
+
+impl SchemasQuery {
+    /// All messages, by name.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the most messages of the answer.
+    #[must_use]
+    pub fn limit(mut self, limit: usize) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// Continues behind the page that had this end.
+    #[must_use]
+    pub fn after(mut self, message: impl Into<String>) -> Self {
+        self.after = Some(message.into());
+        self
+    }
+}

@@ -119,7 +119,7 @@ pub(super) fn pairs(list: Resp3Frame) -> Option<HashMap<String, Resp3Frame>> {
     Some(pairs)
 }
 
-fn id(frame: Resp3Frame) -> Option<EntryId> {
+pub(crate) fn id(frame: Resp3Frame) -> Option<EntryId> {
     std::str::from_utf8(&into_bytes(frame)?).ok()?.parse().ok()
 }
 

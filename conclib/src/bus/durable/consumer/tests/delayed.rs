@@ -186,7 +186,7 @@ async fn replayed_dead_letter_is_not_delayed_again() {
     sleep(2 * MINUTE).await;
     let dead = stage.proxy.dead_letters();
     let letter = dead.list().await.unwrap().remove(0);
-    assert_eq!(dead.replay(&letter.id).await, Ok(true));
+    assert!(dead.replay(&letter.id).await.unwrap().is_some());
     sleep(SECOND).await;
     assert_eq!(dead.list().await.unwrap().len(), 1);
 }
