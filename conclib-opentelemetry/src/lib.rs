@@ -149,8 +149,8 @@ impl TraceContext {
 /// filter.
 fn context_of(span: &Span) -> Context {
     let of_span = (!span.is_disabled()).then(|| span.context());
-    let active = of_span.filter(Context::has_active_span);
-    active.unwrap_or_else(Context::current)
+    let valid = of_span.filter(|context| context.span().span_context().is_valid());
+    valid.unwrap_or_else(Context::current)
 }
 
 impl Propagate for TraceContext {
@@ -219,13 +219,14 @@ impl Propagate for TraceContext {
             return !sender.is_sampled();
         }
         let context = context_of(span);
-        if !context.has_active_span() {
+        let current = context.span();
+        let current = current.span_context();
+        if !current.is_valid() {
             return sampler.leaves_out();
         }
-        let current = context.span().span_context().clone();
         if !current.is_sampled() {
             attributes.remove(TRACEPARENT); // a text that is no context
-            Self::write(&current, attributes);
+            Self::write(current, attributes);
         }
         !current.is_sampled()
     }

@@ -8,7 +8,7 @@ use conclib::durable::{DeadLetter, DeadLetters};
 use serde::Serialize;
 
 use crate::command::durable::{Contents, attributes};
-use crate::command::filter::{Filter, Subject};
+use crate::command::filter::{Extent, Filter, Subject};
 use crate::command::refuse_fleet;
 use crate::exit::{Exit, Failure};
 use crate::output::{self, Output, age};
@@ -37,17 +37,8 @@ pub(crate) enum Dead {
 pub(crate) struct List {
     #[command(flatten)]
     choice: Choice,
-    /// List at most this many
-    #[arg(
-        long,
-        help_heading = "Options",
-        default_value_t = 100,
-        value_name = "NUMBER"
-    )]
-    limit: usize,
-    /// Show the contents of messages
-    #[arg(long, help_heading = "Options")]
-    payload: bool,
+    #[command(flatten)]
+    extent: Extent,
 }
 
 #[derive(Debug, Args)]
@@ -162,14 +153,14 @@ impl Dead {
 
 impl List {
     async fn run(self, dead: &DeadLetters, output: Output) -> Result<(), Failure> {
-        let letters = self.choice.read(dead, self.limit).await?;
+        let letters = self.choice.read(dead, self.extent.limit).await?;
         if output.json {
             let letters = letters.iter();
-            let letters = letters.map(|letter| Letter::new(letter, self.payload));
+            let letters = letters.map(|letter| Letter::new(letter, self.extent.payload));
             return output.json(&letters.collect::<Vec<_>>());
         }
         let mut header = vec!["ID", "AGE", "URN", "MESSAGE", "KEY", "DELIVERIES", "REASON"];
-        if self.payload {
+        if self.extent.payload {
             header.push("PAYLOAD");
         }
         let row = |letter: &DeadLetter| {
@@ -182,7 +173,7 @@ impl List {
                 letter.deliveries.to_string(),
                 letter.reason.clone(),
             ];
-            if self.payload {
+            if self.extent.payload {
                 row.push(Contents::of(&letter.contents).to_string());
             }
             row

@@ -11,7 +11,7 @@ use conclib::envelope::Attributes;
 use conclib::monitor::{BusMonitor, StoredMessage};
 use serde::{Serialize, Serializer};
 
-use crate::command::filter::{Filter, Subject};
+use crate::command::filter::{Extent, Filter, Subject};
 use crate::command::refuse_fleet;
 use crate::exit::Failure;
 use crate::output::{self, Output, age};
@@ -39,17 +39,8 @@ pub(crate) enum Durable {
 pub(crate) struct List {
     #[command(flatten)]
     filter: Filter,
-    /// List at most this many
-    #[arg(
-        long,
-        help_heading = "Options",
-        default_value_t = 100,
-        value_name = "NUMBER"
-    )]
-    limit: usize,
-    /// Show the contents of messages
-    #[arg(long, help_heading = "Options")]
-    payload: bool,
+    #[command(flatten)]
+    extent: Extent,
 }
 
 /// The contents of a message, for the output.
@@ -139,11 +130,12 @@ impl List {
         let recipients = Recipients::ask(config, monitor.node(), &messages).await;
         if output.json {
             let messages = messages.iter();
-            let messages = messages.map(|message| Row::new(message, &recipients, self.payload));
+            let messages =
+                messages.map(|message| Row::new(message, &recipients, self.extent.payload));
             return output.json(&messages.collect::<Vec<_>>());
         }
         let mut header = vec!["ID", "AGE", "URN", "ACTOR", "MESSAGE", "KEY", "BYTES"];
-        if self.payload {
+        if self.extent.payload {
             header.push("PAYLOAD");
         }
         let row = |message: &StoredMessage| {
@@ -159,7 +151,7 @@ impl List {
                 message.key.clone(),
                 message.contents.len().to_string(),
             ];
-            if self.payload {
+            if self.extent.payload {
                 row.push(Contents::of(&message.contents).to_string());
             }
             row
@@ -176,7 +168,7 @@ impl List {
                 after.clone_from(&last.id);
             }
             for message in page {
-                if chosen.len() == self.limit {
+                if chosen.len() == self.extent.limit {
                     return Ok(chosen);
                 }
                 let subject = Subject {

@@ -28,6 +28,18 @@ pub(crate) struct Filter {
     newer_than: Option<Duration>,
 }
 
+/// The extent of a list of messages.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Options")]
+pub(crate) struct Extent {
+    /// List at most this many
+    #[arg(long, default_value_t = 100, value_name = "NUMBER")]
+    pub(crate) limit: usize,
+    /// Show the contents of messages
+    #[arg(long)]
+    pub(crate) payload: bool,
+}
+
 /// The properties of a message that are filtered by.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Subject<'a> {

@@ -1,4 +1,4 @@
-//! Measurements of the tool: `cargo test --release -p conclib-cli --test tool -- --ignored --nocapture measured`.
+//! Measurements of the tool and of inspections: `cargo test --release -p conclib-cli --test tool -- --ignored --nocapture measured`.
 
 use std::fs;
 use std::process::Command;
@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use conclib::inspect::{ActorsQuery, Inspector, MetricsQuery, StatusQuery};
 use conclib::prelude::*;
 use conclib_tests::SECOND;
 use conclib_tests::bus::BusFixture;
@@ -141,6 +142,66 @@ async fn measured_throughput_beside_top() {
     }
     ratios.sort_unstable();
     println!("median: {} permille", ratios[ratios.len() / 2]);
+}
+
+/// Observers that ask as fast as they are answered, until the set is dropped.
+fn observers(inspector: &Inspector, node: &'static str, asked: &Arc<AtomicU64>) -> JoinSet<()> {
+    let mut observers = JoinSet::new();
+    for number in 0..64 {
+        let (inspector, asked) = (inspector.clone(), asked.clone());
+        observers.spawn(async move {
+            loop {
+                let answered = match number % 3 {
+                    0 => inspector.ask(node, &StatusQuery::default()).await.is_ok(),
+                    1 => inspector.ask(node, &ActorsQuery::new()).await.is_ok(),
+                    _ => inspector.ask(node, &MetricsQuery::default()).await.is_ok(),
+                };
+                asked.fetch_add(u64::from(answered), Ordering::Relaxed);
+            }
+        });
+    }
+    observers
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement"]
+async fn measured_throughput_under_observers() {
+    let (bus, _tool) = fixture().await;
+    for number in 0..64 {
+        let name = format!("busy/{number}");
+        bus.system.spawn(Busy).urn(name).await.unwrap();
+    }
+    let client = ProxyClient::connect(&bus.bus.config).await.unwrap();
+    let inspector = Inspector::connect(&bus.bus.config).await.unwrap();
+    asks_per_second(&client, 2 * SECOND).await;
+    // The same work beside the requests, and not in their process' pops.
+    let (other, config) = (ActorSystem::new(), bus.bus.config.clone());
+    start_proxy(&other, &config.node("other")).await.unwrap();
+    let mut ratios = [Vec::new(), Vec::new()];
+    for _ in 0..9 {
+        let alone = asks_per_second(&client, 2 * SECOND).await;
+        for (ratios, node) in ratios.iter_mut().zip(["main", "other"]) {
+            let asked = Arc::new(AtomicU64::new(0));
+            let observers = observers(&inspector, node, &asked);
+            let under = asks_per_second(&client, 2 * SECOND).await;
+            drop(observers);
+            let (permille, inspections) = (
+                under * 1_000 / alone.max(1),
+                asked.load(Ordering::Relaxed) / 2,
+            );
+            println!(
+                "{alone} asks/s alone; {under} ({permille} permille) under {inspections} inspections/s of `{node}`"
+            );
+            ratios.push(permille);
+        }
+    }
+    for (mut ratios, node) in ratios.into_iter().zip(["main", "other"]) {
+        ratios.sort_unstable();
+        println!(
+            "median under observers of `{node}`: {} permille",
+            ratios[ratios.len() / 2]
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

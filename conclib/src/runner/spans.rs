@@ -18,6 +18,19 @@ use crate::urn::ActorName;
 /// The name in traces of a message that no handler declares: a peer can send any.
 const OTHER: &str = "_OTHER";
 
+/// A span of a request for logs alone. A macro, since each target has a call site of its own.
+macro_rules! log_span {
+    ($target:literal, $name:expr, $envelope:expr) => {
+        info_span!(
+            target: $target,
+            "handle",
+            urn = %$name,
+            message_name = $envelope.message(),
+            request = $envelope.request_id().map(field::display),
+        )
+    };
+}
+
 /// The trace of a request from the bus; none if no subscriber is interested.
 #[inline]
 pub(super) fn of_request<A: Handlers>(
@@ -35,40 +48,19 @@ pub(super) fn of_request<A: Handlers>(
 fn new_for_request<A: Handlers>(name: &ActorName, envelope: &RequestEnvelope) -> MessageTrace {
     let responder = &envelope.responder;
     if responder.propagator().is_none() {
-        return log_span(name, envelope).into();
+        return log_span!("conclib::handle", name, envelope).into();
     }
     let span = match responder.relation() {
         Relation::Child => server_span::<A>(name, envelope),
         Relation::Linked => consumer_span::<A>(name, envelope),
-        Relation::LeftOut => unsampled_span(name, envelope),
+        // A target of its own, which traces can do without.
+        Relation::LeftOut => log_span!("conclib::handle::unsampled", name, envelope),
     };
     responder.continue_trace(&span);
     MessageTrace {
         span,
         left_out: responder.left_out(),
     }
-}
-
-/// The span of a request in a process without traces: for logs.
-fn log_span(name: &ActorName, envelope: &RequestEnvelope) -> Span {
-    info_span!(
-        target: "conclib::handle",
-        "handle",
-        urn = %name,
-        message_name = envelope.message(),
-        request = envelope.request_id().map(field::display),
-    )
-}
-
-/// The span of a request that is left out of the traces: for logs, with a target that traces can do without.
-fn unsampled_span(name: &ActorName, envelope: &RequestEnvelope) -> Span {
-    info_span!(
-        target: "conclib::handle::unsampled",
-        "handle",
-        urn = %name,
-        message_name = envelope.message(),
-        request = envelope.request_id().map(field::display),
-    )
 }
 
 /// The span of an ask in a trace: that of a remote procedure call.
