@@ -22,7 +22,7 @@ use conclib_macros::{Actor, ActorMessage, handlers};
 
 use event::Event;
 use group::Group;
-use member::{Member, MemberLink};
+use member::{GroupMember, MemberLink};
 
 mod event;
 mod group;
@@ -303,8 +303,8 @@ where
         ctx: &Context<Supervisor>,
         link: MemberLink,
     ) -> Result<Arc<dyn AnyActor>, SpawnError> {
-        let source = Member::new(self.factory, self.restart, link);
-        let mut spawn: Spawn<A, Member<F>> = ctx.child(None, source);
+        let source = GroupMember::new(self.factory, self.restart, link);
+        let mut spawn: Spawn<A, GroupMember<F>> = ctx.child(None, source);
         if self.restart == Restart::Always {
             spawn = spawn.restarts_itself();
         }

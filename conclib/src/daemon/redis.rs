@@ -181,11 +181,11 @@ async fn start(address: &RedisAddress, node: &HostPort) -> Result<Process, Start
             Err(StartRedisError::Died { status, last_lines })
         }
         ready = ready => match ready {
-            Ok(probe::Answer::Ours) => {
+            Ok(probe::ProbeAnswer::Ours) => {
                 process.ready();
                 Ok(process)
             }
-            Ok(probe::Answer::Foreign) => Err(StartRedisError::PortTaken { port }),
+            Ok(probe::ProbeAnswer::Foreign) => Err(StartRedisError::PortTaken { port }),
             Err(_) => {
                 let last_lines = process.last_lines().await;
                 Err(StartRedisError::NotReady { after: READY_BOUND, last_lines })

@@ -203,11 +203,11 @@ fn inspections() -> Vec<Vec<u8>> {
             version,
             query: &action,
         }),
-        encode(&inspect::Answer::<ActorPage>::Refused(
+        encode(&inspect::Inspected::<ActorPage>::Refused(
             Refusal::NoSuchActor { urn, failed: None },
         )),
-        encode(&inspect::Answer::Ok(ActorPage::default())),
-        encode(&inspect::Answer::Ok(SchemaPage::default())),
+        encode(&inspect::Inspected::Ok(ActorPage::default())),
+        encode(&inspect::Inspected::Ok(SchemaPage::default())),
     ];
     encoded.into_iter().flatten().collect()
 }
@@ -222,8 +222,8 @@ target!(malformed_inspections, inspections(), |bytes: Vec<u8>| {
     drop(read_query::<TreeQuery>(&bytes));
     drop(read_query::<ActionRequest>(&bytes));
     drop(read_query::<SchemasQuery>(&bytes));
-    drop(decode::<inspect::Answer<ActorPage>>(&bytes));
-    drop(decode::<inspect::Answer<SchemaPage>>(&bytes));
+    drop(decode::<inspect::Inspected<ActorPage>>(&bytes));
+    drop(decode::<inspect::Inspected<SchemaPage>>(&bytes));
 });
 
 target!(

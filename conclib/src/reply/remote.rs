@@ -8,10 +8,8 @@ use std::task::{Context, Poll};
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
-use tracing::Span;
 
 use super::dropped;
-use crate::deadlock::current::LeftOut;
 use crate::deadlock::{Participant, PendingReply};
 use crate::error::{AskError, AskErrorKind, Delivered};
 use crate::message::attributes::Attributes;
@@ -20,7 +18,9 @@ use crate::reply::RequestId;
 use crate::reply::held::{HeldAttributes, HeldBytes};
 use crate::reply::incoming::Incoming;
 use crate::sync::wakers::{WakerKey, WakerSet};
-use crate::trace::{self, Propagate, Relation};
+use crate::trace::Propagate;
+
+mod trace;
 
 /// The client that sent a request: 16 random bytes. They are secret, since knowing them is the
 /// right to read the replies.
@@ -204,20 +204,6 @@ impl Responder {
         self
     }
 
-    /// Decides whether the request, with its attributes, is left out of the traces: so it is if its sender has said so,
-    /// or if the propagator does.
-    pub(crate) fn with_trace(mut self, is_left_out: bool) -> Self {
-        if let Some(propagator) = self.sink.propagator()
-            && trace::is_wanted()
-        {
-            let mut none = Attributes::new();
-            let held = self.attributes.as_mut();
-            let context = held.map_or(&mut none, |held| &mut held.trace_context);
-            self.is_left_out = is_left_out || propagator.leave_out(&Span::none(), context);
-        }
-        self
-    }
-
     /// Takes the reply to another sink.
     #[cfg(feature = "bus")]
     pub(crate) fn with_sink(mut self, sink: Arc<dyn ResponseSink>) -> Self {
@@ -238,45 +224,6 @@ impl Responder {
     pub(crate) fn attributes(&self) -> &Attributes {
         let attributes = self.attributes.as_ref();
         attributes.map_or(Attributes::none(), |held| &held.attributes)
-    }
-
-    /// Reads the trace context of the request; `None` if spans are not continued across the bus.
-    pub(crate) fn propagator(&self) -> Option<&dyn Propagate> {
-        self.sink.propagator()
-    }
-
-    /// Makes a span part of the trace of the request, or links it to that.
-    pub(crate) fn continue_trace(&self, span: &Span) {
-        let context = self.trace_context();
-        if (self.is_left_out || !context.is_empty())
-            && let Some(propagator) = self.propagator()
-            && !span.is_disabled()
-        {
-            propagator.extract(context, span, self.relation());
-        }
-    }
-
-    /// Present if the request is left out of the traces.
-    pub(crate) fn left_out(&self) -> Option<LeftOut> {
-        self.is_left_out
-            .then(|| LeftOut::with_context(self.trace_context()))
-    }
-
-    /// The trace context of the sender.
-    fn trace_context(&self) -> &Attributes {
-        let held = self.attributes.as_ref();
-        held.map_or(Attributes::none(), |held| &held.trace_context)
-    }
-
-    /// The relation of the handler's span to that of the sender.
-    pub(crate) fn relation(&self) -> Relation {
-        if self.is_left_out {
-            Relation::LeftOut
-        } else if self.is_ask && !self.is_durable {
-            Relation::Child
-        } else {
-            Relation::Linked
-        }
     }
 
     /// A responder for the same request that has no attributes and never replies.

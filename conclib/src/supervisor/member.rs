@@ -35,7 +35,7 @@ impl Drop for MemberLink {
 }
 
 /// The lifecycle of a member.
-pub(super) struct Member<F> {
+pub(super) struct GroupMember<F> {
     factory: F,
     restart: Restart,
     link: MemberLink,
@@ -43,7 +43,7 @@ pub(super) struct Member<F> {
     started_at: Option<Instant>,
 }
 
-impl<F> Member<F> {
+impl<F> GroupMember<F> {
     pub(super) fn new(factory: F, restart: Restart, link: MemberLink) -> Self {
         Self {
             factory,
@@ -54,7 +54,7 @@ impl<F> Member<F> {
     }
 }
 
-impl<A, F, Fut> StateSource<A> for Member<F>
+impl<A, F, Fut> StateSource<A> for GroupMember<F>
 where
     A: Actor,
     F: FnMut() -> Fut + Send + 'static,
@@ -117,7 +117,7 @@ mod tests {
     async fn member_stops_if_its_supervisor_ends_before_the_permit() {
         let (events, mut reports) = mpsc::unbounded_channel();
         let link = MemberLink { index: 0, events };
-        let mut member = Member::new(|| ready(Idle), Restart::default(), link);
+        let mut member = GroupMember::new(|| ready(Idle), Restart::default(), link);
         let urn = Urn::generate();
         let next = StateSource::<Idle>::next(&mut member, &urn, StopReason::Restarted);
         let (next, ()) = tokio::join!(next, async { drop(reports.recv().await) });

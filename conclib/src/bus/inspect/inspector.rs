@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::bus::config::{Config, check_name};
 use crate::bus::inspect::message::{
-    Action, ActionOutcome, ActionRequest, ActorDetails, ActorQuery, Answer, Query, Refusal,
+    Action, ActionOutcome, ActionRequest, ActorDetails, ActorQuery, Inspected, Query, Refusal,
     VERSION, Versioned,
 };
 use crate::bus::keys::Keys;
@@ -284,8 +284,8 @@ impl Inspector {
         };
         let contents = answered?;
         match decode(&contents).map_err(|error| unreadable(&error))? {
-            Answer::Ok(answer) => Ok(answer),
-            Answer::Refused(refusal) => Err(refusal.into()),
+            Inspected::Ok(answer) => Ok(answer),
+            Inspected::Refused(refusal) => Err(refusal.into()),
         }
     }
 }

@@ -11,8 +11,9 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{error, info};
 
 use crate::bus::inspect::message::{
-    ActionRequest, ActorQuery, ActorsQuery, Answer, FailuresQuery, LogQuery, MetricsQuery, Named,
-    Query, Refusal, SchemasQuery, StatusQuery, TreeQuery, TypesQuery, WaitsQuery, read_query,
+    ActionRequest, ActorQuery, ActorsQuery, FailuresQuery, Inspected, LogQuery, MetricsQuery,
+    Named, Query, Refusal, SchemasQuery, StatusQuery, TreeQuery, TypesQuery, WaitsQuery,
+    read_query,
 };
 use crate::bus::keys::Right;
 use crate::bus::server::ProxyShared;
@@ -43,7 +44,7 @@ mod schemas;
 const MAX_PAGE_BYTES: usize = 256 * 1024;
 
 /// The member of a bus that is inspected.
-pub(crate) struct Member {
+pub(crate) struct InspectedMember {
     shared: Arc<ProxyShared>,
     /// Weak: the system owns its proxy, and this task is a part of that.
     core: Weak<SystemCore>,
@@ -67,7 +68,7 @@ pub(crate) async fn answer_operators(shared: Arc<ProxyShared>, core: Weak<System
     let Some(mut requests) = shared.operators.receiver() else {
         return;
     };
-    let mut member = Member::new(shared.clone(), core);
+    let mut member = InspectedMember::new(shared.clone(), core);
     loop {
         let request = tokio::select! {
             biased;
@@ -96,7 +97,7 @@ async fn at(time: Option<Instant>) {
     }
 }
 
-impl Member {
+impl InspectedMember {
     fn new(shared: Arc<ProxyShared>, core: Weak<SystemCore>) -> Self {
         let control = shared.config.operators.log_control.clone();
         Self {
@@ -214,8 +215,8 @@ impl Answered {
 fn encoded<T: Serialize>(answer: Result<T, Refusal>) -> Answered {
     let is_refusal = answer.is_err();
     let answer = match answer {
-        Ok(answer) => Answer::Ok(answer),
-        Err(refusal) => Answer::Refused(refusal),
+        Ok(answer) => Inspected::Ok(answer),
+        Err(refusal) => Inspected::Refused(refusal),
     };
     Answered {
         contents: encode(&answer).map_err(|error| AskError::BadResponse {

@@ -62,7 +62,7 @@ pub(crate) struct ReceivedQuery<Q> {
 /// The answer to a query, or the reason that there is none.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Answer<T> {
+pub(crate) enum Inspected<T> {
     Ok(T),
     Refused(Refusal),
 }

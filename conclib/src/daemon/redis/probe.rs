@@ -13,7 +13,7 @@ const LONGEST_ANSWER: u64 = 16 * 1024;
 
 /// The Redis that answered.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(super) enum ProbeAnswer {
     Ours,
     Foreign,
 }
@@ -24,7 +24,7 @@ pub(super) async fn ask(
     target: SocketAddr,
     address: &RedisAddress,
     mark: &str,
-) -> io::Result<Answer> {
+) -> io::Result<ProbeAnswer> {
     let mut stream = TcpStream::connect(target).await?;
     stream.write_all(&request(address)).await?;
     let mut answer = Vec::new();
@@ -52,15 +52,15 @@ fn command(out: &mut Vec<u8>, words: &[&str]) {
     }
 }
 
-fn judge(answer: &str, mark: &str) -> io::Result<Answer> {
+fn judge(answer: &str, mark: &str) -> io::Result<ProbeAnswer> {
     if answer.contains(mark) && answer.contains("+PONG") {
-        return Ok(Answer::Ours);
+        return Ok(ProbeAnswer::Ours);
     }
     // Ours closes connections while it starts, and may say that it is loading.
     if answer.is_empty() || answer.contains("-LOADING") {
         return Err(io::ErrorKind::WouldBlock.into());
     }
-    Ok(Answer::Foreign)
+    Ok(ProbeAnswer::Foreign)
 }
 
 #[cfg(test)]
@@ -70,10 +70,10 @@ mod tests {
     #[test]
     fn only_the_one_in_our_directory_is_ours() {
         let ours = "+OK\r\n+PONG\r\n*2\r\n$3\r\ndir\r\n$9\r\n/tmp/mark\r\n+OK\r\n";
-        assert_eq!(judge(ours, "mark").unwrap(), Answer::Ours);
-        assert_eq!(judge(ours, "other").unwrap(), Answer::Foreign);
+        assert_eq!(judge(ours, "mark").unwrap(), ProbeAnswer::Ours);
+        assert_eq!(judge(ours, "other").unwrap(), ProbeAnswer::Foreign);
         let locked = "-NOAUTH Authentication required.\r\n+OK\r\n";
-        assert_eq!(judge(locked, "mark").unwrap(), Answer::Foreign);
+        assert_eq!(judge(locked, "mark").unwrap(), ProbeAnswer::Foreign);
         assert!(judge("", "mark").is_err());
         assert!(judge("-LOADING Redis is loading\r\n+OK\r\n", "mark").is_err());
     }

@@ -12,7 +12,7 @@ use crate::actor::control::StopCause;
 use crate::actor::stats::Phase;
 use crate::actor::stopped::ended;
 use crate::actor::supervision::Supervision;
-use crate::bus::inspect::member::{EFFECT_TIMEOUT, Member, actor, encoded};
+use crate::bus::inspect::member::{EFFECT_TIMEOUT, InspectedMember, actor, encoded};
 use crate::bus::inspect::message::{Action, ActionOutcome, ActionRequest, Refusal, read_query};
 use crate::bus::keys::Right;
 use crate::bus::link::log_once::printable;
@@ -42,7 +42,7 @@ enum RestartMode {
     AtOnce,
 }
 
-impl Member {
+impl InspectedMember {
     /// The action in a request, if it is allowed.
     pub(super) fn admit(&self, right: Right, contents: &[u8]) -> Result<ActionRequest, Refusal> {
         let refusal = |reason: &str| {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::actor::any::AnyActor;
 use crate::bus::inspect::member::bound::cut_page;
-use crate::bus::inspect::member::{Answers, Member};
+use crate::bus::inspect::member::{Answers, InspectedMember};
 use crate::bus::inspect::message::{
     ActorDetails, ActorQuery, MAX_PAGE, Refusal, WaitEdge, WaitGraph, WaitKind, WaitsFor,
     WaitsQuery,
@@ -40,7 +40,7 @@ pub(super) fn find(core: &SystemCore, urn: &Urn) -> Result<Arc<dyn AnyActor>, Re
     })
 }
 
-impl Answers<ActorQuery> for Member {
+impl Answers<ActorQuery> for InspectedMember {
     async fn answer(&mut self, ActorQuery { urn }: ActorQuery) -> Result<ActorDetails, Refusal> {
         let core = self.core()?;
         let actor = find(&core, &urn)?;
@@ -115,7 +115,7 @@ fn waits(actor: &dyn AnyActor) -> Vec<WaitsFor> {
     all
 }
 
-impl Answers<WaitsQuery> for Member {
+impl Answers<WaitsQuery> for InspectedMember {
     async fn answer(&mut self, query: WaitsQuery) -> Result<WaitGraph, Refusal> {
         let core = self.core()?;
         let (actors, max_bytes) = (core.registry.len(), self.max_page_bytes());

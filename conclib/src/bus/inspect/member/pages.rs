@@ -7,14 +7,14 @@ use crate::actor::ActorSnapshot;
 use crate::actor::stats::Phase;
 use crate::bus::inspect::member::bound::cut_page;
 use crate::bus::inspect::member::lists::ActorList;
-use crate::bus::inspect::member::{Answers, Member};
+use crate::bus::inspect::member::{Answers, InspectedMember};
 use crate::bus::inspect::message::{
     ActorFilter, ActorPage, ActorsQuery, Cursor, MAX_PAGE, Refusal, Sort, TreeNode, TreePage,
     TreeQuery, TypePage, TypeSummary, TypesQuery,
 };
 use crate::urn::Urn;
 
-impl Member {
+impl InspectedMember {
     /// The list that a page continues, or one that is fresh.
     async fn list(&mut self, after: Option<Cursor>) -> Result<Arc<ActorList>, Refusal> {
         if let Some(cursor) = after {
@@ -28,7 +28,7 @@ impl Member {
 /// Size of an entry beside its texts, in bytes; at most.
 const ENTRY_BYTES: usize = 320;
 
-impl Answers<ActorsQuery> for Member {
+impl Answers<ActorsQuery> for InspectedMember {
     async fn answer(&mut self, query: ActorsQuery) -> Result<ActorPage, Refusal> {
         query.filter.check()?;
         let list = self.list(query.after).await?;
@@ -94,7 +94,7 @@ fn size(actor: &ActorSnapshot) -> usize {
     ENTRY_BYTES + actor.urn.as_str().len() + actor.actor_type.len() + parent
 }
 
-impl Answers<TypesQuery> for Member {
+impl Answers<TypesQuery> for InspectedMember {
     async fn answer(&mut self, query: TypesQuery) -> Result<TypePage, Refusal> {
         query.filter.check()?;
         let list = self.list(None).await?;
@@ -149,7 +149,7 @@ fn add(of_type: &mut TypeSummary, actor: &ActorSnapshot) {
     of_type.restarts += u64::from(actor.restarts);
 }
 
-impl Answers<TreeQuery> for Member {
+impl Answers<TreeQuery> for InspectedMember {
     async fn answer(&mut self, query: TreeQuery) -> Result<TreePage, Refusal> {
         let list = self.list(query.after).await?;
         let (actors, max_bytes) = (list.actors.len(), self.max_page_bytes());

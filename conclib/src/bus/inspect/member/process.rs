@@ -4,14 +4,14 @@ use tokio::time::Instant;
 
 use crate::bus::inspect::member::bound::cut_page;
 use crate::bus::inspect::member::lists::FRESH;
-use crate::bus::inspect::member::{Answers, Member};
+use crate::bus::inspect::member::{Answers, InspectedMember};
 use crate::bus::inspect::message::{
     FailurePage, FailuresQuery, LogQuery, LogState, MAX_PAGE, MemberConfig, MemberMetrics,
     MemberStatus, MetricsQuery, Refusal, StatusQuery, VERSION,
 };
 use crate::system::metrics::SystemMetrics;
 
-impl Answers<StatusQuery> for Member {
+impl Answers<StatusQuery> for InspectedMember {
     async fn answer(&mut self, _: StatusQuery) -> Result<MemberStatus, Refusal> {
         let core = self.core()?;
         let (shared, config) = (&self.shared, &self.shared.config);
@@ -45,7 +45,7 @@ impl Answers<StatusQuery> for Member {
     }
 }
 
-impl Answers<FailuresQuery> for Member {
+impl Answers<FailuresQuery> for InspectedMember {
     async fn answer(&mut self, query: FailuresQuery) -> Result<FailurePage, Refusal> {
         let failures = self.core()?.failures();
         let oldest = failures.first().map_or(0, |failure| failure.number);
@@ -67,7 +67,7 @@ impl Answers<FailuresQuery> for Member {
     }
 }
 
-impl Answers<MetricsQuery> for Member {
+impl Answers<MetricsQuery> for InspectedMember {
     async fn answer(&mut self, _: MetricsQuery) -> Result<MemberMetrics, Refusal> {
         let core = self.core()?;
         let now = Instant::now();
@@ -94,7 +94,7 @@ impl Answers<MetricsQuery> for Member {
     }
 }
 
-impl Answers<LogQuery> for Member {
+impl Answers<LogQuery> for InspectedMember {
     async fn answer(&mut self, _: LogQuery) -> Result<LogState, Refusal> {
         Ok(self.log.state())
     }

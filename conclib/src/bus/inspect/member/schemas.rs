@@ -1,6 +1,6 @@
 //! Answers about the messages that the actors of the process handle.
 
-use crate::bus::inspect::member::{Answers, Member};
+use crate::bus::inspect::member::{Answers, InspectedMember};
 use crate::bus::inspect::message::{MAX_PAGE, Refusal, SchemaPage, SchemasQuery};
 use crate::bus::server::skew_log::UndecodedMessage;
 use crate::system::HandledMessage;
@@ -11,7 +11,7 @@ const MAX_TYPES: usize = 20;
 /// Size of an entry beside its texts, in bytes; at most.
 const ENTRY_BYTES: usize = 64;
 
-impl Answers<SchemasQuery> for Member {
+impl Answers<SchemasQuery> for InspectedMember {
     async fn answer(&mut self, query: SchemasQuery) -> Result<SchemaPage, Refusal> {
         let core = self.core()?;
         let types = core.types().len();
