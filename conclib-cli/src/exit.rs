@@ -107,7 +107,8 @@ impl Failure {
     /// The error of a bus with this reason.
     pub(crate) fn of_bus(reason: &str, text: String) -> Self {
         if is_denied(reason) {
-            return Self::new(Exit::NotPermitted, "not_permitted", without_rules(&text));
+            let text = format!("Redis does not permit it: {}", without_rules(reason));
+            return Self::new(Exit::NotPermitted, "not_permitted", text);
         }
         Self::new(Exit::TryAgain, "unavailable", text)
             .advise("check the address (`--redis`, CONCLIB_REDIS_URL) and Redis: `conclib doctor`")
@@ -151,6 +152,9 @@ impl From<AskError> for Failure {
     fn from(error: AskError) -> Self {
         let kind = error.kind();
         let mut failure = Self::new(of_ask(&error), kind.as_str(), error.to_string());
+        if let (Exit::NotPermitted, AskError::Unavailable { reason }) = (failure.exit, &error) {
+            failure = Self::of_bus(reason, failure.text);
+        }
         failure.delivered = Some(error.delivered());
         let advice = advice(kind, failure.exit);
         failure.advise(advice)

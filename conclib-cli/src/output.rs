@@ -70,6 +70,9 @@ impl Output {
 
     /// Prints a table, cut to the width of the terminal.
     pub(crate) fn table(self, header: &[&str], rows: Vec<Vec<String>>) -> Result<(), Failure> {
+        if rows.is_empty() {
+            self.note_to_people("none: in a pattern, * stands for any text");
+        }
         let mut table = Table::new();
         table
             .load_preset(NOTHING)

@@ -7,6 +7,7 @@ use conclib::inspect::{Action, ActionOutcome, ActorQuery, Audit, Inspector, LogQ
 use conclib::{Config, Urn};
 use serde::Serialize;
 
+use crate::command::actor::SeenActor;
 use crate::command::confirm::confirm;
 use crate::command::inspection::{ask_all, connect, members, no_member, say_silent, short_type};
 use crate::exit::{Failure, of_action, of_outcome};
@@ -19,7 +20,7 @@ pub(crate) struct Author {
     /// Reason, for the log of the process
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
-    /// Your name, for the log of the process [default: the user of this machine]
+    /// Your name, for the log of the process [default: USER or LOGNAME]
     #[arg(long, value_name = "NAME")]
     operator: Option<String>,
     /// Do it without a question
@@ -34,13 +35,14 @@ impl Author {
             return Err(Failure::usage("an action needs a reason")
                 .advise("give --reason TEXT: it goes to the log of the process"));
         }
-        let user = || std::env::var("USER").or_else(|_| std::env::var("LOGNAME"));
-        let operator = self.operator.clone().or_else(|| user().ok());
-        let operator = operator.filter(|name| !name.is_empty());
-        Ok(Audit::new(
-            operator.unwrap_or_else(|| "unknown".to_owned()),
-            reason,
-        ))
+        let variables = ["USER", "LOGNAME"].map(|name| std::env::var(name).ok());
+        let names = [self.operator.clone()].into_iter().chain(variables);
+        let mut names = names.flatten().filter(|name| !name.trim().is_empty());
+        let operator = names.next().ok_or_else(|| {
+            Failure::usage("an action needs the name of its author, and USER is not set here")
+                .advise("give --operator NAME: it goes to the log of the process")
+        })?;
+        Ok(Audit::new(operator, reason))
     }
 }
 
@@ -176,6 +178,9 @@ async fn find(inspector: &Inspector, urn: &Urn) -> Result<(String, String), Fail
     }
     match &found[..] {
         [(node, details)] => {
+            let (node, details) = (node.clone(), details.clone());
+            let seen = SeenActor::with_waits(inspector, node, details).await?;
+            let SeenActor { node, details, .. } = &seen;
             let kind = short_type(&details.actor.actor_type);
             let queued = details.actor.queued;
             let running = details
@@ -186,7 +191,9 @@ async fn find(inspector: &Inspector, urn: &Urn) -> Result<(String, String), Fail
                     let elapsed = output::duration(running.elapsed);
                     format!(", its handler has run for {elapsed}")
                 });
-            let text = format!("`{urn}` ({kind}, {queued} messages queued{running}) of {node}");
+            let waiting = seen.waiting();
+            let text =
+                format!("`{urn}` ({kind}, {queued} messages queued{running}{waiting}) of {node}");
             Ok((node.clone(), text))
         }
         [] => Err(first.map_or_else(no_member, Failure::from)),

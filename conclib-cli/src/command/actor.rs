@@ -1,7 +1,9 @@
 //! `actor`: all of one actor.
 
 use clap::Args;
-use conclib::inspect::{ActorDetails, ActorQuery, RestartBudget, Supervision};
+use conclib::inspect::{
+    ActorDetails, ActorQuery, InspectError, Inspector, RestartBudget, Supervision, WaitsQuery,
+};
 use conclib::metrics::{FailureRecord, HandlerCount};
 use conclib::{Config, Urn};
 use serde::Serialize;
@@ -20,6 +22,48 @@ pub(crate) struct Actor {
     urn: Urn,
 }
 
+/// An actor as its member shows it, and the actors there that wait for it.
+#[derive(Debug, Clone)]
+pub(crate) struct SeenActor {
+    pub(crate) node: String,
+    pub(crate) details: ActorDetails,
+    waited_for_by: Vec<Urn>,
+}
+
+impl SeenActor {
+    pub(crate) async fn read(
+        inspector: &Inspector,
+        node: &str,
+        urn: Urn,
+    ) -> Result<Self, InspectError> {
+        let details = inspector.ask(node, &ActorQuery::new(urn)).await?;
+        Self::with_waits(inspector, node.to_owned(), details).await
+    }
+
+    pub(crate) async fn with_waits(
+        inspector: &Inspector,
+        node: String,
+        details: ActorDetails,
+    ) -> Result<Self, InspectError> {
+        let mut waits = inspector.ask(&node, &WaitsQuery::new()).await?.edges;
+        waits.retain(|wait| wait.to == details.actor.urn);
+        Ok(Self {
+            node,
+            details,
+            waited_for_by: waits.into_iter().map(|wait| wait.from).collect(),
+        })
+    }
+
+    /// The number of actors that wait for it, in words; empty if there is none.
+    pub(crate) fn waiting(&self) -> String {
+        match self.waited_for_by.len() {
+            0 => String::new(),
+            1 => ", for which 1 actor waits".to_owned(),
+            count => format!(", for which {count} actors wait"),
+        }
+    }
+}
+
 /// The whole state of an actor as JSON.
 #[derive(Serialize)]
 struct DetailsObject {
@@ -35,6 +79,8 @@ struct DetailsObject {
     watchers: Vec<String>,
     watchers_total: usize,
     waits_for: Vec<WaitObject>,
+    /// In its own process.
+    waited_for_by: Vec<String>,
     last_failure: Option<FailureObject>,
 }
 
@@ -87,7 +133,8 @@ struct WaitObject {
 }
 
 impl DetailsObject {
-    fn new(node: &str, details: &ActorDetails) -> Self {
+    fn new(seen: &SeenActor) -> Self {
+        let SeenActor { node, details, .. } = seen;
         let texts = |urns: &[Urn]| urns.iter().map(ToString::to_string).collect();
         Self {
             actor: ActorObject::new(node, &details.actor),
@@ -115,6 +162,7 @@ impl DetailsObject {
                     kind: wait.kind.to_string(),
                 })
                 .collect(),
+            waited_for_by: texts(&seen.waited_for_by),
             last_failure: details
                 .last_failure
                 .as_ref()
@@ -126,20 +174,16 @@ impl DetailsObject {
 impl Actor {
     pub(crate) async fn run(self, config: &Config, output: Output) -> Result<(), Failure> {
         let inspector = connect(config).await?;
-        let (node, details) = match &members(&inspector).await?[..] {
-            [member] => {
-                let query = ActorQuery::new(self.urn);
-                (
-                    member.node.clone(),
-                    inspector.ask(&member.node, &query).await?,
-                )
-            }
-            _ => inspector.find(self.urn).await?,
+        let seen = if let [member] = &members(&inspector).await?[..] {
+            SeenActor::read(&inspector, &member.node, self.urn).await?
+        } else {
+            let (node, details) = inspector.find(self.urn).await?;
+            SeenActor::with_waits(&inspector, node, details).await?
         };
         if output.json {
-            return output.json(&DetailsObject::new(&node, &details));
+            return output.json(&DetailsObject::new(&seen));
         }
-        let lines = lines(&node, &details);
+        let lines = lines(&seen);
         let lines = lines
             .iter()
             .map(|(name, value)| format!("{name:<12} {}", output::printable(value)));
@@ -148,11 +192,12 @@ impl Actor {
 }
 
 /// The facts of an actor for people, by their names.
-pub(crate) fn lines(node: &str, details: &ActorDetails) -> Vec<(&'static str, String)> {
+pub(crate) fn lines(seen: &SeenActor) -> Vec<(&'static str, String)> {
+    let SeenActor { node, details, .. } = seen;
     let ActorDetails { actor, .. } = details;
     let mut lines = vec![
         ("urn", actor.urn.to_string()),
-        ("node", node.to_owned()),
+        ("node", node.clone()),
         ("type", short_type(&actor.actor_type)),
         ("phase", actor.phase.to_string()),
         ("mailbox", mailbox(details)),
@@ -173,6 +218,8 @@ pub(crate) fn lines(node: &str, details: &ActorDetails) -> Vec<(&'static str, St
     for wait in &details.waits_for {
         add("waits for", format!("{} ({})", wait.urn, wait.kind));
     }
+    let waiting = &seen.waited_for_by;
+    add("waited for", names(waiting, waiting.len()));
     add("policy", policy(details.supervision, details.budget));
     add("listed", actor.listing.to_string());
     add(
@@ -207,7 +254,8 @@ pub(crate) fn lines(node: &str, details: &ActorDetails) -> Vec<(&'static str, St
 fn handler_line(details: &ActorDetails, handler: &HandlerCount) -> String {
     let message = handler.message.as_deref().unwrap_or("any message");
     let counts = if is_counted(details, handler) {
-        format!(": {} handled, {} failed", handler.handled, handler.failed)
+        let [ok, failed] = [handler.handled, handler.failed];
+        format!(": {ok} handled, {failed} failed by all of this type")
     } else {
         String::new()
     };

@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::Args;
 use conclib::inspect::{ActorsQuery, Inspector, MemberStage, StatusQuery};
 use conclib::monitor::{BusMonitor, DurableStatus};
-use conclib::{Config, ProxyClient};
+use conclib::{AskError, Config, ProxyClient};
 use serde::Serialize;
 
 use crate::command::facts::{Facts, LeaseFact, NodeFacts};
@@ -155,10 +155,18 @@ impl Doctor {
     }
 }
 
-/// Connects as a client, which proves its rights, and looks for an actor system that it can talk to.
+/// The name of an actor that no program has.
+const NO_ACTOR: &str = "conclib.doctor/no-actor";
+
+/// Connects as a client, looks for an actor system that it can talk to, and pings an actor that is not there: that proves
+/// the right to ask.
 async fn examine_asks(config: &Config) -> Result<(), Failure> {
     let client = ProxyClient::connect(config).await?;
-    Ok(client.responder().await?)
+    client.responder().await?;
+    match client.ping(NO_ACTOR).await {
+        Ok(()) | Err(AskError::ActorNotFound { .. } | AskError::Unhandled { .. }) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Lists the facts that this user may not read. That is no error for a user that may ask.
@@ -217,10 +225,12 @@ async fn examine_answers(config: &Config, findings: &mut Findings) {
             "end the update; until then, each has to read what the others write",
         );
     } else {
-        findings.ok(
-            "inspect",
-            format!("{count} processes answer, conclib {text}"),
-        );
+        let answer = if count == 1 {
+            "process answers"
+        } else {
+            "processes answer"
+        };
+        findings.ok("inspect", format!("{count} {answer}, conclib {text}"));
     }
     let answered: Vec<_> = answers.answered.into_iter().map(|(node, _)| node).collect();
     schemas::examine(&inspector, &answered, findings).await;
@@ -338,11 +348,18 @@ fn examine_durable(durable: &DurableStatus, findings: &mut Findings) {
         "{} stored, {} delayed{details}",
         durable.stored, durable.delayed
     );
-    if durable.is_readable && durable.stored > durable.in_progress && waited.as_secs() > 60 {
+    // One of an actor that is missing is in progress as well: its delivery is tried again and again.
+    let bound = if durable.stored > durable.in_progress {
+        60
+    } else {
+        300
+    };
+    if durable.is_readable && durable.stored > 0 && waited.as_secs() > bound {
         findings.warn(
             "durable",
             text,
-            "`conclib durable ls` shows them; check that their actors run",
+            "`conclib durable ls` shows them, and the state of their actors: start one that is `missing`; its messages \
+             become dead letters after a day",
         );
     } else {
         findings.ok("durable", text);

@@ -16,7 +16,10 @@ impl From<InspectError> for Failure {
             ),
             InspectError::Refused(refusal) => of_refusal(&refusal, text),
             InspectError::Timeout { .. } => Self::new(Exit::TryAgain, "timeout", text)
-                .advise("try again with a longer --timeout; its version of conclib may be too old"),
+                .advise(
+                    "its process may hang, or have died just now: `conclib status` tells once its lease has run out, \
+                     after some seconds; or its version of conclib is too old for this",
+                ),
             InspectError::Unavailable { reason, .. } => Self::of_bus(&reason, text),
             InspectError::Failed(error) => error.into(),
             InspectError::Unreadable { .. } => Self::new(Exit::Pointless, "unreadable", text)

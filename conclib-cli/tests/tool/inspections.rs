@@ -135,9 +135,9 @@ async fn actor_lists_its_handlers() {
         let line = lines.find(|line| line.starts_with(&format!("handler      {start}")));
         line.unwrap_or_else(|| panic!("{start}: {lines:?}"))
     };
-    let double = handler("double (Double): 1 handled, 0 failed, p50 ");
+    let double = handler("double (Double): 1 handled, 0 failed by all of this type, p50 ");
     assert!(double.contains(", p99 "), "{double}");
-    assert!(handler("explode (Explode)").ends_with("0 handled, 0 failed"));
+    assert!(handler("explode (Explode)").ends_with("0 handled, 0 failed by all of this type"));
     let actor = tool.run(&["actor", "worker", "--json"]).await.json();
     let handlers = actor["handlers"].as_array().unwrap();
     let of = |name: &str| handlers.iter().find(|of| of["handler"] == name).unwrap();
@@ -352,4 +352,74 @@ async fn members_of_a_fleet_are_shown_together() {
         .collect();
     assert_eq!(nodes, ["eu-1", "eu-2"]);
     drop(systems);
+}
+
+/// Never answers.
+#[derive(ActorMessage, Serialize, Deserialize)]
+#[message(response = ())]
+struct Hang;
+
+#[derive(Actor)]
+struct Stuck;
+
+#[handlers]
+impl Stuck {
+    #[handler]
+    async fn hang(&mut self, _: Hang) {
+        std::future::pending::<()>().await;
+    }
+}
+
+#[derive(Actor)]
+struct Waiting(ActorRef<Stuck>);
+
+#[handlers]
+impl Waiting {
+    #[handler]
+    async fn wait(&mut self, _: Hang) -> Result<(), Failure> {
+        Ok(self.0.ask(Hang).await?)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn actor_shows_who_waits_for_it() {
+    let (bus, tool) = fixture().await;
+    let stuck = bus.system.spawn(Stuck).urn("stuck").await.unwrap();
+    let waiting = bus
+        .system
+        .spawn(Waiting(stuck))
+        .urn("waiting")
+        .await
+        .unwrap();
+    waiting.tell(Hang).await.unwrap();
+    eventually("it is waited for", async || {
+        let actor = tool.run(&["actor", "stuck", "--json"]).await;
+        actor.ok();
+        actor.json()["waited_for_by"] == json!(["waiting"])
+    })
+    .await;
+    let actor = tool.run(&["actor", "stuck"]).await;
+    assert!(actor.ok().contains("waited for   waiting"), "{actor:?}");
+    let actor = tool.run(&["actor", "waiting"]).await;
+    assert!(
+        actor.ok().contains("waits for    stuck (answer)"),
+        "{actor:?}"
+    );
+    let kill = tool.run(&["kill", "stuck", "--reason", "a test"]).await;
+    assert!(
+        kill.failed(2).contains("for which 1 actor waits"),
+        "{kill:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn empty_list_says_so() {
+    let (_bus, tool) = fixture().await;
+    let none = tool.run(&["ls", "work"]).await;
+    assert_eq!(none.code, Some(0));
+    assert!(
+        none.errors
+            .contains("none: in a pattern, * stands for any text"),
+        "{none:?}"
+    );
 }

@@ -289,3 +289,14 @@ fn split_rules(rules: &str) -> Vec<String> {
     }
     all
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn action_without_a_name_of_its_author_is_refused() {
+    let (bus, tool) = fixture().await;
+    let nameless = tool.clone().with("USER", "").with("LOGNAME", "");
+    let kill = ["kill", "worker", "--reason", "a test", "--yes"];
+    let run = nameless.run(&kill).await;
+    assert!(run.failed(2).contains("the name of its author"), "{run:?}");
+    assert!(run.errors.contains("--operator"), "{run:?}");
+    assert!(bus.system.snapshot().actor("worker").is_some());
+}

@@ -127,7 +127,12 @@ async fn observer_of_a_node_is_not_told_of_a_fleet() {
     status.ok();
     assert_eq!(status.json()["refused"], json!([]));
     let doctor = observer.run(&["doctor"]).await;
-    assert!(!doctor.ok().contains("rights"), "{doctor:?}");
+    assert!(!doctor.ok().contains("warn  rights"), "{doctor:?}");
+    // It asks no actors either, which costs nothing to see.
+    assert!(
+        doctor.ok().contains("this user may not ask actors"),
+        "{doctor:?}"
+    );
     let denied = bus.bus.command(&["ACL", "LOG"]).await;
     assert!(
         denied.contains("xrange") && !denied.contains("hgetall"),

@@ -27,7 +27,7 @@ impl Tool {
         let tool = Self {
             variables: Vec::new(),
         };
-        tool.with("CONCLIB_REDIS_URL", url)
+        tool.with("CONCLIB_REDIS_URL", url).with("USER", "tester")
     }
 
     /// The same tool with a variable in its environment.

@@ -3,14 +3,14 @@
 use std::time::{Duration, Instant};
 
 use conclib::inspect::{
-    ActorDetails, ActorQuery, ActorsQuery, Inspector, MemberStatus, Query, StatusQuery, TypesQuery,
-    WaitEdge, WaitsQuery,
+    ActorsQuery, Inspector, MemberStatus, Query, StatusQuery, TypesQuery, WaitEdge, WaitsQuery,
 };
 use conclib::metrics::FailureRecord;
 use conclib::monitor::{BusMonitor, DeadLetterStatus, DurableStatus};
 use conclib::snapshot::ActorSnapshot;
 use conclib::{Config, Urn};
 
+use crate::command::actor::SeenActor;
 use crate::command::failures::FailureReader;
 use crate::command::inspection::{Answers, Silent, ask_all};
 use crate::command::is_fleet;
@@ -49,7 +49,7 @@ pub(super) struct Sample {
     /// The failures since the look before.
     pub(super) failures: Vec<(String, FailureRecord)>,
     pub(super) waits: Vec<(String, WaitEdge)>,
-    pub(super) details: Option<Result<(String, ActorDetails), String>>,
+    pub(super) details: Option<Result<SeenActor, String>>,
     /// The reason why no member has answered.
     pub(super) failure: Option<Failure>,
 }
@@ -129,10 +129,8 @@ impl Sampler {
             }
         }
         if let Some((node, urn)) = &wanted.details {
-            let query = ActorQuery::new(urn.clone());
-            let details = self.inspector.ask(node, &query).await;
-            let details = details.map(|details| (node.clone(), details));
-            sample.details = Some(details.map_err(|error| error.to_string()));
+            let seen = SeenActor::read(&self.inspector, node, urn.clone()).await;
+            sample.details = Some(seen.map_err(|error| error.to_string()));
         }
         Ok(())
     }

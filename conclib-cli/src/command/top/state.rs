@@ -247,7 +247,7 @@ impl Screen {
             .as_ref()
             .and_then(|sample| sample.details.as_ref());
         Some(match details {
-            Some(Ok((node, details))) => actor::lines(node, details),
+            Some(Ok(seen)) => actor::lines(seen),
             Some(Err(error)) => vec![("urn", urn.to_string()), ("", error.clone())],
             None => vec![("urn", urn.to_string()), ("node", node.clone())],
         })
