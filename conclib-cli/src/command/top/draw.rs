@@ -197,7 +197,7 @@ fn footer_line(screen: &Screen, width: u16) -> Line<'static> {
     let views = views.collect::<Vec<_>>().join("  ");
     let filter = match screen.filter() {
         "" => "/ filter".to_owned(),
-        filter => format!("/ {}", printable(filter)),
+        filter => format!("/ {} (Esc: all)", printable(filter)),
     };
     let sort = format!("s by {:?}", screen.sort()).to_lowercase();
     let paused = if screen.is_paused() { "PAUSED" } else { "" };

@@ -135,6 +135,10 @@ impl Screen {
         if key.modifiers.contains(KeyModifiers::CONTROL) {
             return match key.code {
                 KeyCode::Char('c' | 'd') => Reaction::Quit,
+                KeyCode::Char('u') if self.is_typing => {
+                    self.filter.clear();
+                    Reaction::Draw
+                }
                 _ => Reaction::Draw,
             };
         }
@@ -368,6 +372,8 @@ pub(super) mod tests {
             press(&mut screen, KeyCode::Char(c));
         }
         assert!(screen.table().1.is_empty());
+        screen.press(KeyEvent::new(KeyCode::Char('u'), KeyModifiers::CONTROL));
+        assert!(screen.is_typing() && screen.filter().is_empty());
         press(&mut screen, KeyCode::Esc);
         for c in "/Sh".chars() {
             press(&mut screen, KeyCode::Char(c));
