@@ -738,7 +738,8 @@ async fn contested_leases_are_taken_less_and_less_often() {
     *bus.holder.lock() = Holder::Contested;
     sleep(Duration::from_secs(300)).await;
     let terms = bus.epoch.load(SeqCst);
-    assert!((5..=12).contains(&terms), "{terms}");
+    // Each pause is random: a half of its length at least. With none there would be 150.
+    assert!((5..=16).contains(&terms), "{terms}");
     // One primary is left.
     *bus.holder.lock() = Holder::LastGranted;
     sleep(Duration::from_secs(63)).await;
