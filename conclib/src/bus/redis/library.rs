@@ -368,12 +368,24 @@ async fn connect(client: &Client) -> Result<AbortOnDropHandle<Result<(), Error>>
     let connected = tokio::select! {
         // The first must subscribe to the event before the second causes it.
         biased;
-        connected = client.wait_for_connect() => connected.map_err(|error| reason(&error)),
+        connected = client.wait_for_connect() => connected.map_err(|error| connect_reason(&error)),
         ended = async { router.insert(AbortOnDropHandle::new(client.connect())).await } => {
-            Err(close_reason(ended))
+            Err(match ended {
+                Ok(Err(error)) => connect_reason(&error),
+                ended => close_reason(ended),
+            })
         }
     };
     connected.and_then(|()| router.ok_or_else(|| "not connected".to_owned()))
+}
+
+/// The reason why there is no connection. Of a time-out it is that of conclib's own connections, which come to the same
+/// end at the same moment.
+fn connect_reason(error: &Error) -> String {
+    if *error.kind() == ErrorKind::Timeout {
+        return format!("no connection within {CONNECT:?}");
+    }
+    reason(error)
 }
 
 /// The reason why the library's task ended.
