@@ -39,7 +39,7 @@ impl Doubler {
     }
 }
 
-/// What the layer of traces has: messages from the bus, and asks within the process. Tells within it, and messages
+/// Filter of the layer of traces: messages from the bus, and asks within the process. Tells within it, and messages
 /// that the sampler leaves out, have spans for logs alone.
 const TRACES: &str =
     "info,conclib::handle=debug,conclib::handle::tell=off,conclib::handle::unsampled=off";

@@ -76,8 +76,13 @@ impl Choice {
         self.filter.accepts(subject) && reason.is_none_or(|text| letter.reason.contains(text))
     }
 
-    /// Reads up to `limit` dead letters that meet the conditions.
-    async fn read(&self, dead: &DeadLetters, limit: usize) -> Result<Vec<DeadLetter>, Failure> {
+    /// Reads up to `limit` dead letters that meet the conditions, and keeps of each one a part.
+    async fn read<T>(
+        &self,
+        dead: &DeadLetters,
+        limit: usize,
+        part: impl Fn(DeadLetter) -> T,
+    ) -> Result<Vec<T>, Failure> {
         let (mut chosen, mut after) = (Vec::new(), String::new());
         loop {
             let page = dead.list().after(&after).limit(PAGE).await?;
@@ -90,7 +95,7 @@ impl Choice {
                     return Ok(chosen);
                 }
                 if self.accepts(&letter) {
-                    chosen.push(letter);
+                    chosen.push(part(letter));
                 }
             }
             if is_last {
@@ -153,7 +158,8 @@ impl Dead {
 
 impl List {
     async fn run(self, dead: &DeadLetters, output: Output) -> Result<(), Failure> {
-        let letters = self.choice.read(dead, self.extent.limit).await?;
+        let whole = |letter| letter;
+        let letters = self.choice.read(dead, self.extent.limit, whole).await?;
         if output.json {
             let letters = letters.iter();
             let letters = letters.map(|letter| Letter::new(letter, self.extent.payload));

@@ -101,7 +101,7 @@ async fn wrong_usage_is_json_with_json() {
         assert!(has("text", text) && has("advice", advice), "{error}");
         assert_eq!(run.output, "");
     }
-    // What follows `--` is no option.
+    // Arguments behind `--` are no options.
     let plain = tool.run(&["nothing", "--", "--json"]).await;
     assert!(plain.failed(2).starts_with("error: "), "{plain:?}");
     let help = tool.run(&["--json", "--help"]).await;

@@ -88,7 +88,7 @@ impl SourceFigures<'_> {
         self.connection(node, is_up, stats.connection_losses);
     }
 
-    /// What waits on the bus for a node.
+    /// The backlog of a node on the bus.
     fn backlog(&mut self, node: (&'static str, &str), backlog: &BacklogStats) {
         for (family, value) in [
             ("conclib_bus_inbox_length", backlog.inbox),

@@ -1,4 +1,4 @@
-//! What waits on the bus for a node: read while it is asked for, and never in the way of the one that asks.
+//! The backlog of a node on the bus: read while it is asked for, and never in the way of the one that asks.
 
 use std::time::Duration;
 

@@ -5,7 +5,7 @@ use conclib::durable::{DeadLetter, DeadLetters};
 use serde::Serialize;
 
 use crate::command::confirm::confirm;
-use crate::command::dead::{Choice, PAGE};
+use crate::command::dead::Choice;
 use crate::exit::{Exit, Failure};
 use crate::output::{Output, printable};
 
@@ -160,7 +160,8 @@ impl Change {
         output: Output,
         action: Action,
     ) -> Result<Vec<Chosen>, Failure> {
-        let chosen = read(&self.choice, dead).await?;
+        // Their contents are not kept.
+        let chosen = self.choice.read(dead, usize::MAX, Chosen::from).await?;
         let count = chosen.len();
         let noun = if count == 1 { "letter" } else { "letters" };
         output.note_to_people(&format!("{count} dead {noun}"));
@@ -173,23 +174,6 @@ impl Change {
             confirm(&question, output, self.yes).await?;
         }
         Ok(chosen)
-    }
-}
-
-/// Reads all dead letters that meet the conditions. Their contents are not kept.
-async fn read(choice: &Choice, dead: &DeadLetters) -> Result<Vec<Chosen>, Failure> {
-    let (mut chosen, mut after) = (Vec::new(), String::new());
-    loop {
-        let page = dead.list().after(&after).limit(PAGE).await?;
-        let is_last = page.len() < PAGE as usize;
-        if let Some(last) = page.last() {
-            after.clone_from(&last.id);
-        }
-        let found = page.into_iter().filter(|letter| choice.accepts(letter));
-        chosen.extend(found.map(Chosen::from));
-        if is_last {
-            return Ok(chosen);
-        }
     }
 }
 

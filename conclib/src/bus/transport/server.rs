@@ -128,7 +128,7 @@ pub(crate) struct CutFrame {
     pub(crate) length: usize,
 }
 
-/// What waits on the bus for a node. A number is `None` if the bus does not permit its read.
+/// The backlog of a node on the bus. A number is `None` if the bus does not permit its read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Backlog {
     /// Requests in the inbox of the epoch.

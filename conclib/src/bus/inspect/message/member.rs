@@ -91,7 +91,7 @@ pub struct FailurePage {
 #[serde(default)]
 #[non_exhaustive]
 pub struct MemberMetrics {
-    /// Those of its actors, by type: up to [`MAX_PAGE`](super::MAX_PAGE) types, and fewer if their counters are longer
+    /// Counters of its actors, by type: up to [`MAX_PAGE`](super::MAX_PAGE) types, and fewer if their counters are longer
     /// than half of [`max_message_size`](MemberConfig::max_message_size).
     pub system: SystemMetrics,
     /// The number of further types.
